@@ -1,1 +1,11 @@
-//! Placeholder.
+//! Hospes: a CRM server that owns customer data and hosts sandboxed WebAssembly plugins.
+//!
+//! Start with `ARCHITECTURE.md` beside this crate's manifest.
+
+pub mod app;
+pub mod clock;
+pub mod db;
+pub mod domain;
+pub mod error;
+pub mod ids;
+pub mod ops;

@@ -1,0 +1,48 @@
+//! Wiring: builds the parts of a server and owns its background tasks.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::ops::Core;
+
+/// A server without its listener; tests build the same one.
+#[derive(Clone)]
+pub struct App {
+    /// What every use case works with.
+    pub core: Arc<Core>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+impl App {
+    /// Wires a server around `core`.
+    #[must_use]
+    pub fn new(core: Arc<Core>) -> Self {
+        Self { core, tasks: TaskTracker::new(), shutdown: CancellationToken::new() }
+    }
+
+    /// Starts a background task that a shutdown waits for; it ends itself when
+    /// [`App::shutdown_token`] is cancelled.
+    pub fn spawn<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tasks.spawn(task);
+    }
+
+    /// Cancelled when the server stops.
+    #[must_use]
+    pub fn shutdown_token(&self) -> CancellationToken {
+        self.shutdown.clone()
+    }
+
+    /// Tells every background task to end and waits until all have.
+    pub async fn shutdown(&self) {
+        self.shutdown.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}

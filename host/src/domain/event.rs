@@ -1,0 +1,61 @@
+//! Events: what has happened in a tenant's data.
+
+use serde_json::Value;
+
+use super::ids::{CustomerId, EventId, OrderId};
+use crate::clock::Timestamp;
+use crate::ids::Ids;
+
+/// What an event is about; events of one subject are delivered in order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// A customer.
+    Customer(CustomerId),
+    /// An order.
+    Order(OrderId),
+    /// The tenant as a whole.
+    Tenant,
+}
+
+impl Subject {
+    /// The kind: `customer`, `order` or `tenant`.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Customer(_) => "customer",
+            Self::Order(_) => "order",
+            Self::Tenant => "tenant",
+        }
+    }
+
+    /// The id; empty for the tenant.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Customer(id) => id.as_str(),
+            Self::Order(id) => id.as_str(),
+            Self::Tenant => "",
+        }
+    }
+}
+
+/// One event.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The event's id, made in `prepare` so that a rerun appends the same.
+    pub id: EventId,
+    /// The name, such as `order.created`.
+    pub name: &'static str,
+    /// What it is about. An order's events are about its customer, so that one
+    /// customer's purchases reach a plugin in their order.
+    pub subject: Subject,
+    /// The record after the change, as the REST API shows it to one who may see all of it.
+    pub body: Value,
+}
+
+impl Event {
+    /// An event with a new id.
+    pub fn new(ids: &dyn Ids, now: Timestamp, name: &'static str, subject: Subject, body: Value) -> Self {
+        Self { id: EventId::new(ids, now), name, subject, body }
+    }
+}

@@ -1,0 +1,77 @@
+//! Use cases: the only writers. REST, console, workflows and plugins all come through here.
+//!
+//! A use case has two halves. `prepare` checks the permission, validates, and
+//! calls hooks; it holds no transaction. `apply` runs inside one: it checks again
+//! what may have changed, writes the row, and appends the audit line and the event.
+//! This module never names wasmtime, axum or sqlx.
+
+pub mod audit;
+pub mod events;
+pub mod plugins;
+
+use std::sync::{Arc, OnceLock};
+
+use crate::clock::{Clock, Timestamp};
+use crate::db::Db;
+use crate::domain::actor::{Actor, Visibility};
+use crate::domain::permission::Permission;
+use crate::error::{Error, Result};
+use crate::ids::Ids;
+use plugins::Plugins;
+
+/// What every use case works with; built once in `app.rs`.
+pub struct Core {
+    /// The database.
+    pub db: Db,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// New ids and secrets.
+    pub ids: Arc<dyn Ids>,
+    plugins: OnceLock<Arc<dyn Plugins>>,
+}
+
+impl Core {
+    /// A core whose plugins are connected later, because they are built on it.
+    pub fn new(db: Db, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
+        Self { db, clock, ids, plugins: OnceLock::new() }
+    }
+
+    /// Connects the plugin host. Does nothing the second time.
+    pub fn connect_plugins(&self, plugins: Arc<dyn Plugins>) {
+        // The first connection is the one that counts; app.rs makes exactly one.
+        drop(self.plugins.set(plugins));
+    }
+
+    /// The plugin host.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the server was built without one.
+    pub fn plugins(&self) -> Result<&Arc<dyn Plugins>> {
+        self.plugins.get().ok_or_else(|| Error::internal("no plugin host is connected"))
+    }
+
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+/// Refuses an actor that lacks `permission`.
+///
+/// # Errors
+/// [`Error::Forbidden`].
+pub fn require(actor: &Actor, permission: Permission) -> Result<()> {
+    match actor.reach(permission) {
+        Some(_) => Ok(()),
+        None => Err(Error::Forbidden(permission)),
+    }
+}
+
+/// The records that `permission` reaches for an actor.
+///
+/// # Errors
+/// [`Error::Forbidden`] if the actor lacks it.
+pub fn visible(actor: &Actor, permission: Permission) -> Result<Visibility> {
+    actor.visibility(permission).ok_or(Error::Forbidden(permission))
+}
