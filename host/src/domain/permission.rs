@@ -149,82 +149,102 @@ pub enum RecordScope {
     All,
 }
 
+/// What everybody who works for a tenant needs to find their way.
+const EVERYBODY: &[(Permission, RecordScope)] = &[
+    (Permission::TenantRead, RecordScope::All),
+    (Permission::OrgUnitRead, RecordScope::All),
+    (Permission::UserRead, RecordScope::All),
+    (Permission::ProductRead, RecordScope::All),
+    (Permission::FieldRead, RecordScope::All),
+];
+
+const MANAGER: &[(Permission, RecordScope)] = &[
+    (Permission::CustomerRead, RecordScope::Team),
+    (Permission::CustomerWrite, RecordScope::Team),
+    (Permission::CustomerDelete, RecordScope::Team),
+    (Permission::OrderRead, RecordScope::Team),
+    (Permission::OrderWrite, RecordScope::Team),
+    (Permission::TimelineRead, RecordScope::Team),
+    (Permission::TimelineWrite, RecordScope::Team),
+    (Permission::PluginAct, RecordScope::Team),
+    (Permission::ProductWrite, RecordScope::All),
+    (Permission::PluginRead, RecordScope::All),
+];
+
+const AGENT: &[(Permission, RecordScope)] = &[
+    (Permission::CustomerRead, RecordScope::Team),
+    (Permission::CustomerWrite, RecordScope::Team),
+    (Permission::OrderRead, RecordScope::Team),
+    (Permission::TimelineRead, RecordScope::Team),
+    (Permission::TimelineWrite, RecordScope::Team),
+    (Permission::PluginAct, RecordScope::Team),
+];
+
+const SALES: &[(Permission, RecordScope)] = &[
+    (Permission::CustomerRead, RecordScope::Own),
+    (Permission::CustomerWrite, RecordScope::Own),
+    (Permission::OrderRead, RecordScope::Own),
+    (Permission::OrderWrite, RecordScope::Own),
+    (Permission::TimelineRead, RecordScope::Own),
+    (Permission::TimelineWrite, RecordScope::Own),
+    (Permission::PluginAct, RecordScope::Own),
+];
+
+const MARKETING: &[(Permission, RecordScope)] = &[
+    (Permission::CustomerRead, RecordScope::All),
+    (Permission::CustomerWrite, RecordScope::All),
+    (Permission::OrderRead, RecordScope::All),
+    (Permission::TimelineRead, RecordScope::All),
+];
+
+const ANALYST: &[(Permission, RecordScope)] = &[
+    (Permission::CustomerRead, RecordScope::All),
+    (Permission::OrderRead, RecordScope::All),
+    (Permission::TimelineRead, RecordScope::All),
+    (Permission::PluginRead, RecordScope::All),
+    (Permission::EventRead, RecordScope::All),
+    (Permission::ImportRead, RecordScope::All),
+];
+
+const AUDITOR: &[(Permission, RecordScope)] = &[
+    (Permission::AuditRead, RecordScope::All),
+    (Permission::TokenRead, RecordScope::All),
+    (Permission::PluginRead, RecordScope::All),
+    (Permission::EventRead, RecordScope::All),
+    (Permission::ImportRead, RecordScope::All),
+];
+
+const INTEGRATION: &[(Permission, RecordScope)] = &[
+    (Permission::CustomerRead, RecordScope::All),
+    (Permission::CustomerWrite, RecordScope::All),
+    (Permission::ProductWrite, RecordScope::All),
+    (Permission::OrderRead, RecordScope::All),
+    (Permission::OrderWrite, RecordScope::All),
+    (Permission::TimelineRead, RecordScope::All),
+    (Permission::TimelineWrite, RecordScope::All),
+    (Permission::PluginAct, RecordScope::All),
+    (Permission::EventRead, RecordScope::All),
+    (Permission::ImportRead, RecordScope::All),
+    (Permission::ImportWrite, RecordScope::All),
+];
+
 impl Role {
     /// How far this role's `permission` reaches; `None` if the role lacks it.
     #[must_use]
     pub fn reach(self, permission: Permission) -> Option<RecordScope> {
-        use Permission as P;
-        use RecordScope::{All, Own, Team};
-        let everyday_read = matches!(
-            permission,
-            P::TenantRead | P::OrgUnitRead | P::UserRead | P::ProductRead | P::FieldRead
-        );
-        match self {
-            Self::Owner => Some(All),
-            Self::Admin => (permission != P::TenantWrite || self == Self::Owner).then_some(All),
-            Self::Manager => match permission {
-                P::CustomerRead
-                | P::CustomerWrite
-                | P::CustomerDelete
-                | P::OrderRead
-                | P::OrderWrite
-                | P::TimelineRead
-                | P::TimelineWrite
-                | P::PluginAct => Some(Team),
-                P::ProductWrite | P::PluginRead | P::ImportRead | P::ImportWrite | P::EventRead => Some(All),
-                _ => everyday_read.then_some(All),
-            },
-            Self::Agent => match permission {
-                P::CustomerRead
-                | P::CustomerWrite
-                | P::OrderRead
-                | P::TimelineRead
-                | P::TimelineWrite
-                | P::PluginAct => Some(Team),
-                _ => everyday_read.then_some(All),
-            },
-            Self::Sales => match permission {
-                P::CustomerRead
-                | P::CustomerWrite
-                | P::OrderRead
-                | P::OrderWrite
-                | P::TimelineRead
-                | P::TimelineWrite
-                | P::PluginAct => Some(Own),
-                _ => everyday_read.then_some(All),
-            },
-            Self::Marketing => match permission {
-                P::CustomerRead | P::CustomerWrite | P::OrderRead | P::TimelineRead => Some(All),
-                _ => everyday_read.then_some(All),
-            },
-            Self::Analyst => match permission {
-                P::CustomerRead
-                | P::OrderRead
-                | P::TimelineRead
-                | P::EventRead
-                | P::PluginRead
-                | P::ImportRead => Some(All),
-                _ => everyday_read.then_some(All),
-            },
-            Self::Auditor => match permission {
-                P::AuditRead | P::TokenRead | P::PluginRead | P::EventRead | P::ImportRead => Some(All),
-                _ => everyday_read.then_some(All),
-            },
-            Self::Integration => match permission {
-                P::CustomerRead
-                | P::CustomerWrite
-                | P::ProductWrite
-                | P::OrderRead
-                | P::OrderWrite
-                | P::TimelineRead
-                | P::TimelineWrite
-                | P::EventRead
-                | P::ImportRead
-                | P::ImportWrite
-                | P::PluginAct => Some(All),
-                _ => everyday_read.then_some(All),
-            },
-        }
+        let table = match self {
+            // They differ in one thing: only an owner makes and unmakes owners.
+            Self::Owner | Self::Admin => return Some(RecordScope::All),
+            Self::Manager => MANAGER,
+            Self::Agent => AGENT,
+            Self::Sales => SALES,
+            Self::Marketing => MARKETING,
+            Self::Analyst => ANALYST,
+            Self::Auditor => AUDITOR,
+            Self::Integration => INTEGRATION,
+        };
+        let row = EVERYBODY.iter().chain(table).find(|(held, _)| *held == permission);
+        row.map(|(_, scope)| *scope)
     }
 }
 
