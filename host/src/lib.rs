@@ -4,8 +4,10 @@
 
 pub mod app;
 pub mod clock;
+pub mod config;
 pub mod db;
 pub mod domain;
 pub mod error;
+pub mod files;
 pub mod ids;
 pub mod ops;

@@ -1,0 +1,353 @@
+//! The only ambient authority over files: owns every path that an operator names.
+//!
+//! It opens folders once and hands out cap-std [`Dir`]s, from which nothing outside
+//! of them can be reached. SQLite opens its own file by path; that path comes from
+//! here too. Nothing else in the host may use `std::fs`, which a lint and a test check.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, OpenOptions};
+
+/// The largest configuration file that is read.
+pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
+/// The largest secret that is read from a file.
+pub const SECRET_BYTES_MAX: u64 = 64 << 10;
+/// The largest plugin component that is read; the engine's own limit is lower.
+pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;
+
+/// What went wrong with which file.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The operating system refuses.
+    #[error("cannot {verb} `{}`", path.display())]
+    Io {
+        /// What was tried, such as `read`.
+        verb: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is larger than what it is read for allows.
+    #[error("`{}` is larger than {max} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        max: u64,
+    },
+    /// The file is not text.
+    #[error("`{}` is not UTF-8 text", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another server has the database.
+    #[error(
+        "another server{} uses `{}`; stop it first, or name another data folder",
+        Process(holder), path.display()
+    )]
+    InUse {
+        /// The locked file.
+        path: PathBuf,
+        /// The process that holds it, as it has written itself down.
+        holder: String,
+    },
+}
+
+/// A process as part of a sentence; nothing if it is not known.
+struct Process<'a>(&'a str);
+
+impl fmt::Display for Process<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, " (process {})", self.0) }
+    }
+}
+
+/// The data folder of a server: SQLite's file and a cache that may be deleted.
+#[derive(Debug)]
+pub struct DataFolder {
+    dir: Dir,
+    path: PathBuf,
+}
+
+impl DataFolder {
+    /// Opens the folder at `path`; makes it, readable by its owner only, if it is missing.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        let fail = |verb| move |source| FileError::Io { verb, path: path.to_owned(), source };
+        let missing = Dir::open_ambient_dir(path, ambient_authority()).is_err();
+        Dir::create_ambient_dir_all(path, ambient_authority()).map_err(fail("make the folder"))?;
+        let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(fail("open the folder"))?;
+        if missing {
+            restrict_to_owner(&dir).map_err(fail("restrict the folder"))?;
+        }
+        Ok(Self { dir, path: path.to_owned() })
+    }
+
+    /// Where the folder is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file of the embedded database, unless the configuration names another.
+    #[must_use]
+    pub fn database_path(&self) -> PathBuf {
+        self.path.join("hospes.db")
+    }
+
+    /// The cache of compiled plugins; what is missing in it is compiled again.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub fn artefacts(&self) -> Result<Dir, FileError> {
+        const NAME: &str = "artefacts";
+        let fail = |source| FileError::Io { verb: "open the folder", path: self.path.join(NAME), source };
+        self.dir.create_dir_all(NAME).map_err(fail)?;
+        self.dir.open_dir(NAME).map_err(fail)
+    }
+}
+
+#[cfg(unix)]
+fn restrict_to_owner(dir: &Dir) -> io::Result<()> {
+    use cap_std::fs::{Permissions, PermissionsExt as _};
+    dir.set_permissions(".", Permissions::from_mode(0o700))
+}
+
+#[cfg(not(unix))]
+fn restrict_to_owner(_dir: &Dir) -> io::Result<()> {
+    Ok(())
+}
+
+/// A folder that goes away with this value, for a demo without a name.
+#[derive(Debug)]
+pub struct TemporaryFolder {
+    folder: DataFolder,
+}
+
+impl TemporaryFolder {
+    /// Makes a new folder among the system's temporary files; `unique` tells it from others.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub fn create(unique: u128) -> Result<Self, FileError> {
+        let path = std::env::temp_dir().join(format!("hospes-{unique:032x}"));
+        DataFolder::open(&path).map(|folder| Self { folder })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &DataFolder {
+        &self.folder
+    }
+}
+
+impl Drop for TemporaryFolder {
+    fn drop(&mut self) {
+        let removed = self.folder.dir.try_clone().and_then(Dir::remove_open_dir_all);
+        if let Err(error) = removed {
+            tracing::warn!(%error, path = %self.folder.path.display(), "a temporary folder is left behind");
+        }
+    }
+}
+
+/// The exclusive right to serve a SQLite file; ends with this value, or with the process.
+#[derive(Debug)]
+pub struct DatabaseLock {
+    #[expect(clippy::disallowed_types, reason = "cap-std has no file locks; the handle comes from a Dir")]
+    _file: std::fs::File,
+}
+
+impl DatabaseLock {
+    /// Takes the lock that stands beside the database at `path`.
+    ///
+    /// The operating system frees it when the process ends, however it ends, so
+    /// that a lock file left by a crash is no obstacle.
+    ///
+    /// # Errors
+    /// [`FileError::InUse`] if another process has it, [`FileError::Io`].
+    pub fn take(path: &Path) -> Result<Self, FileError> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".lock");
+        let lock = NamedFile::at(Path::new(&name))?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true);
+        let file = lock.dir.open_with(&lock.name, &options).map_err(lock.fail("open"))?;
+        let mut file = file.into_std();
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => {
+                return Err(FileError::InUse { path: path.to_owned(), holder: holder(&mut file) });
+            }
+            Err(std::fs::TryLockError::Error(source)) => return Err(lock.fail("lock")(source)),
+        }
+        write_holder(&mut file).map_err(lock.fail("write"))?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// Who holds the lock; empty if it cannot be told.
+fn holder(file: &mut (impl io::Read + ?Sized)) -> String {
+    let mut text = String::new();
+    match file.take(20).read_to_string(&mut text) {
+        Ok(_) => text.trim().chars().filter(char::is_ascii_digit).collect(),
+        Err(_) => String::new(),
+    }
+}
+
+#[expect(clippy::disallowed_types, reason = "cap-std has no file locks; the handle comes from a Dir")]
+fn write_holder(file: &mut std::fs::File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    write!(file, "{}", std::process::id())
+}
+
+/// A file that an operator has named, with its folder opened.
+#[derive(Debug)]
+pub struct NamedFile {
+    dir: Dir,
+    name: OsString,
+    path: PathBuf,
+}
+
+impl NamedFile {
+    /// The file at `path`, which need not exist; its folder must.
+    ///
+    /// # Errors
+    /// [`FileError::Io`] if the path names no file or its folder cannot be opened.
+    pub fn at(path: &Path) -> Result<Self, FileError> {
+        let fail = |source| FileError::Io { verb: "open the folder of", path: path.to_owned(), source };
+        let name = path
+            .file_name()
+            .ok_or_else(|| fail(io::Error::new(io::ErrorKind::InvalidInput, "this names no file")))?;
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            Some(_) | None => Path::new("."),
+        };
+        let dir = Dir::open_ambient_dir(parent, ambient_authority()).map_err(fail)?;
+        Ok(Self { dir, name: name.to_owned(), path: path.to_owned() })
+    }
+
+    /// The path as it was given.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder that the file is in.
+    #[must_use]
+    pub fn folder(&self) -> &Dir {
+        &self.dir
+    }
+
+    /// Its name in the folder.
+    #[must_use]
+    pub fn name(&self) -> &Path {
+        Path::new(&self.name)
+    }
+
+    /// Whether there is such a file now.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.dir.exists(&self.name)
+    }
+
+    /// The whole content, at most `max` bytes.
+    ///
+    /// # Errors
+    /// [`FileError::TooLarge`], [`FileError::Io`].
+    pub fn read(&self, max: u64) -> Result<Vec<u8>, FileError> {
+        // Opened through std because a named file may be a link to one elsewhere
+        // (`/dev/stdin`, a mounted secret), which a Dir refuses to follow.
+        #[expect(clippy::disallowed_types, reason = "this module has the ambient authority")]
+        let file = std::fs::File::open(&self.path).map_err(self.fail("read"))?;
+        let mut content = Vec::new();
+        file.take(max + 1).read_to_end(&mut content).map_err(self.fail("read"))?;
+        if content.len() as u64 > max {
+            return Err(FileError::TooLarge { path: self.path.clone(), max });
+        }
+        Ok(content)
+    }
+
+    fn fail(&self, verb: &'static str) -> impl FnOnce(io::Error) -> FileError {
+        let path = self.path.clone();
+        move |source| FileError::Io { verb, path, source }
+    }
+}
+
+/// The content of a file that an operator has named, at most `max` bytes.
+///
+/// # Errors
+/// [`FileError::TooLarge`], [`FileError::Io`].
+pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
+    NamedFile::at(path)?.read(max)
+}
+
+/// The text of a file that an operator has named, at most `max` bytes.
+///
+/// # Errors
+/// As for [`read`], and [`FileError::NotText`].
+pub fn read_text(path: &Path, max: u64) -> Result<String, FileError> {
+    let content = read(path, max)?;
+    String::from_utf8(content).map_err(|_not_text| FileError::NotText { path: path.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn temporary() -> TemporaryFolder {
+        use crate::ids::Ids as _;
+        let unique = crate::ids::RandomIds::default().next(crate::clock::Timestamp::default());
+        TemporaryFolder::create(unique).unwrap()
+    }
+
+    #[test]
+    fn a_second_server_on_one_file_is_refused_by_name() {
+        let temporary = temporary();
+        let path = temporary.folder().database_path();
+        let first = DatabaseLock::take(&path).unwrap();
+        let refused = DatabaseLock::take(&path).unwrap_err().to_string();
+        assert!(
+            refused.contains(&format!("another server (process {}) uses", std::process::id())),
+            "{refused}"
+        );
+        drop(first);
+        DatabaseLock::take(&path).unwrap();
+    }
+
+    #[test]
+    fn a_temporary_folder_takes_its_content_with_it() {
+        let temporary = temporary();
+        let path = temporary.folder().path().to_owned();
+        temporary.folder().artefacts().unwrap().write("some", b"thing").unwrap();
+        drop(temporary);
+        assert!(Dir::open_ambient_dir(&path, ambient_authority()).is_err());
+    }
+
+    #[test]
+    fn a_file_above_the_limit_is_refused_and_one_at_the_limit_is_read() {
+        let temporary = temporary();
+        temporary.folder().dir.write("five", b"12345").unwrap();
+        let path = temporary.folder().path().join("five");
+        assert_eq!(read(&path, 5).unwrap(), b"12345");
+        assert!(matches!(read(&path, 4), Err(FileError::TooLarge { max: 4, .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_new_data_folder_is_closed_to_others() {
+        use cap_std::fs::PermissionsExt as _;
+        let temporary = temporary();
+        let mode = temporary.folder().dir.dir_metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+}
