@@ -81,6 +81,14 @@ pub enum Error {
         /// For a person.
         message: String,
     },
+    /// What is asked for has existed and never will again: a position of the change feed that has been purged.
+    #[error("{message}")]
+    Gone {
+        /// Stable snake_case code.
+        code: &'static str,
+        /// For a person.
+        message: String,
+    },
     /// A limit is reached.
     #[error("{message}")]
     Limit {
@@ -166,6 +174,7 @@ impl Error {
             | Self::Unauthenticated(_)
             | Self::Forbidden(_)
             | Self::Refused { .. }
+            | Self::Gone { .. }
             | Self::PluginRejected { .. }
             | Self::PluginFailed { .. }
             | Self::Internal(_) => false,

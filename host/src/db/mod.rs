@@ -6,6 +6,7 @@
 
 pub(crate) mod audit;
 mod codec;
+pub(crate) mod deliveries;
 mod error;
 pub(crate) mod outbox;
 mod postgres;

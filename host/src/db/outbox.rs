@@ -1,28 +1,84 @@
 //! Rows of the outbox: events, and one delivery for each consumer that subscribes to them.
+//!
+//! Writers of one tenant share no row here that any of them changes, so that
+//! concurrent transactions never conflict because of their events.
+
+use serde_json::{Value, json};
 
 use super::{Tx, args, statements};
 use crate::clock::Timestamp;
 use crate::domain::actor::Actor;
 use crate::domain::event::Event;
+use crate::domain::ids::TenantId;
 use crate::error::Result;
 
 statements! {
-    INSERT_EVENT = "
-        INSERT INTO events (tenant, id, name, subject_kind, subject_id, occurred_at,
+    // The engines count positions differently: SQLite's single writer numbers
+    // the rows, on PostgreSQL the transaction's own number is the only one that
+    // is known to be settled when every older transaction has ended.
+    INSERT_EVENT = split(
+        "INSERT INTO events (tenant, id, name, subject_kind, subject_id, occurred_at,
             actor_kind, actor_id, cause, depth, backfill_for, body)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, NULL, $11)";
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, NULL, $11)",
+        "INSERT INTO events (position, tenant, id, name, subject_kind, subject_id, occurred_at,
+            actor_kind, actor_id, cause, depth, backfill_for, body)
+        SELECT c.generation * 1099511627776 + CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT),
+            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, NULL, $11
+        FROM event_clusters c"
+    );
     INSERT_DELIVERIES = "
-        INSERT INTO deliveries (tenant, consumer, event, subject_kind, subject_id, state, attempts, due_at)
-        SELECT s.tenant, s.consumer, $3, $4, $5, 'ready', 0, $6
-        FROM subscriptions s
-        WHERE s.tenant = $1
-          AND s.event_name = $2";
+        INSERT INTO deliveries (tenant, consumer, state, position, event, subject_kind, subject_id, attempts, due_at)
+        SELECT s.tenant, s.consumer, 'ready', e.position, e.id, e.subject_kind, e.subject_id, 0, e.occurred_at
+        FROM events e
+        JOIN subscriptions s ON s.tenant = e.tenant AND s.event_name = e.name
+        WHERE e.tenant = $1
+          AND e.id = $2";
+    // Rows come as one JSON array, which each engine unfolds in its own way; the
+    // order of the array is the order of the positions.
+    INSERT_EVENTS = split(
+        "INSERT INTO events (tenant, id, name, subject_kind, subject_id, occurred_at,
+            actor_kind, actor_id, cause, depth, backfill_for, body)
+        SELECT $1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, $3, $4, $5, $6, $7, $8, value ->> 4
+        FROM json_each($2)
+        ORDER BY key",
+        "INSERT INTO events (position, tenant, id, name, subject_kind, subject_id, occurred_at,
+            actor_kind, actor_id, cause, depth, backfill_for, body)
+        SELECT c.generation * 1099511627776 + CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT),
+            $1, r.value ->> 0, r.value ->> 1, r.value ->> 2, r.value ->> 3, $3, $4, $5, $6, $7, $8, r.value ->> 4
+        FROM json_array_elements(CAST($2 AS JSON)) AS r(value)
+        CROSS JOIN event_clusters c"
+    );
+    // The list of ids is one JSON array, as above.
+    INSERT_MANY_DELIVERIES = split(
+        "INSERT INTO deliveries (tenant, consumer, state, position, event, subject_kind, subject_id, attempts, due_at)
+        SELECT s.tenant, s.consumer, 'ready', e.position, e.id, e.subject_kind, e.subject_id, 0, e.occurred_at
+        FROM json_each($2) r
+        JOIN events e ON e.tenant = $1 AND e.id = r.value
+        JOIN subscriptions s ON s.tenant = e.tenant AND s.event_name = e.name",
+        "INSERT INTO deliveries (tenant, consumer, state, position, event, subject_kind, subject_id, attempts, due_at)
+        SELECT s.tenant, s.consumer, 'ready', e.position, e.id, e.subject_kind, e.subject_id, 0, e.occurred_at
+        FROM json_array_elements_text(CAST($2 AS JSON)) AS r(value)
+        JOIN events e ON e.tenant = $1 AND e.id = r.value
+        JOIN subscriptions s ON s.tenant = e.tenant AND s.event_name = e.name"
+    );
+    // As above, for the one consumer whose history is replayed.
+    INSERT_BACKFILL_DELIVERIES = split(
+        "INSERT INTO deliveries (tenant, consumer, state, position, event, subject_kind, subject_id, attempts, due_at)
+        SELECT e.tenant, e.backfill_for, 'ready', 0, e.id, e.subject_kind, e.subject_id, 0, e.occurred_at
+        FROM json_each($2) r
+        JOIN events e ON e.tenant = $1 AND e.id = r.value",
+        "INSERT INTO deliveries (tenant, consumer, state, position, event, subject_kind, subject_id, attempts, due_at)
+        SELECT e.tenant, e.backfill_for, 'ready', 0, e.id, e.subject_kind, e.subject_id, 0, e.occurred_at
+        FROM json_array_elements_text(CAST($2 AS JSON)) AS r(value)
+        JOIN events e ON e.tenant = $1 AND e.id = r.value"
+    );
 }
 
-/// Inserts an event and its deliveries.
+/// Inserts an event and its deliveries: two statements, however many subscribe.
 ///
-/// The subscriptions are read in the transaction, so that an event either is
-/// before a plugin's enablement, which backfills it, or is delivered to it.
+/// The subscriptions are read in the transaction. What a transaction that began
+/// before a subscription has not delivered to it, the backfill finds: it waits
+/// until every such transaction has ended.
 pub(crate) async fn append(
     tx: &mut Tx,
     actor: &Actor,
@@ -45,6 +101,54 @@ pub(crate) async fn append(
         body,
     ];
     tx.execute(INSERT_EVENT, inserted).await?;
-    let delivered = args![&actor.tenant, *name, id, subject.kind(), subject.id(), at];
-    tx.execute(INSERT_DELIVERIES, delivered).await.map(drop)
+    tx.execute(INSERT_DELIVERIES, args![&actor.tenant, id]).await.map(drop)
+}
+
+/// Inserts several events of one actor and their deliveries, also with two statements.
+pub(crate) async fn append_many(
+    tx: &mut Tx,
+    actor: &Actor,
+    at: Timestamp,
+    depth: u32,
+    events: &[Event],
+) -> Result<()> {
+    let cause = actor.cause.as_ref().map(|cause| &cause.event);
+    let inserted = args![
+        &actor.tenant,
+        rows(events),
+        at,
+        actor.principal.kind(),
+        actor.principal.id(),
+        cause,
+        depth,
+        None::<&str>,
+    ];
+    tx.execute(INSERT_EVENTS, inserted).await?;
+    tx.execute(INSERT_MANY_DELIVERIES, args![&actor.tenant, ids(events)]).await.map(drop)
+}
+
+/// Inserts events made from the current records, and a delivery of each for `consumer` alone.
+pub(crate) async fn append_backfill(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    consumer: &str,
+    at: Timestamp,
+    events: &[Event],
+) -> Result<()> {
+    let inserted = args![tenant, rows(events), at, "backfill", consumer, None::<&str>, 0_u32, Some(consumer)];
+    tx.execute(INSERT_EVENTS, inserted).await?;
+    tx.execute(INSERT_BACKFILL_DELIVERIES, args![tenant, ids(events)]).await.map(drop)
+}
+
+/// One array for each event. The body is a string in it, so that the engine stores its text as it is.
+fn rows(events: &[Event]) -> Value {
+    let row = |event: &Event| {
+        let Event { id, name, subject, body } = event;
+        json!([id, name, subject.kind(), subject.id(), body.to_string()])
+    };
+    events.iter().map(row).collect()
+}
+
+fn ids(events: &[Event]) -> Value {
+    events.iter().map(|event| json!(event.id)).collect()
 }

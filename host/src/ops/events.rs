@@ -1,10 +1,29 @@
-//! Appending events: one outbox row and one delivery for each subscriber, in the transaction of the change.
+//! Events: appending them in the transaction of the change, and who is told of them.
+//!
+//! A consumer has one lane a tenant. What it handles and the acknowledgement are
+//! written in one transaction, so that effects inside the database happen once;
+//! everything else happens at least once, with a stable id.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::db::{self, Tx};
 use crate::domain::actor::{Actor, CAUSE_DEPTH_MAX};
-use crate::domain::event::Event;
+use crate::domain::event::{Event, Subject};
+use crate::domain::ids::{EventId, TenantId};
 use crate::error::{Error, Result};
+
+/// Events that one batch delivers at most.
+pub const DELIVERY_BATCH_MAX: u32 = 200;
+
+/// The consumer that a plugin is.
+#[must_use]
+pub fn consumer_of_plugin(plugin: &str) -> String {
+    format!("plugin:{plugin}")
+}
 
 /// How deep in a chain of reactions the events of this actor stand.
 ///
@@ -29,4 +48,132 @@ pub fn depth(actor: &Actor) -> Result<u32> {
 pub async fn append(tx: &mut Tx, actor: &Actor, at: Timestamp, event: &Event) -> Result<()> {
     let depth = depth(actor)?;
     db::outbox::append(tx, actor, at, depth, event).await
+}
+
+/// Appends several events and their deliveries with as many statements as one needs: for bulk writes.
+///
+/// # Errors
+/// Those of [`depth`] and of the database.
+pub async fn append_many(tx: &mut Tx, actor: &Actor, at: Timestamp, events: &[Event]) -> Result<()> {
+    let depth = depth(actor)?;
+    if events.is_empty() {
+        return Ok(());
+    }
+    db::outbox::append_many(tx, actor, at, depth, events).await
+}
+
+/// Subscribes `consumer` to the events `names` and to no others, in the unit that enables or changes it.
+///
+/// A new consumer gets an active lane and nothing that happened before.
+///
+/// # Errors
+/// Those of the database.
+pub async fn subscribe(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    consumer: &str,
+    names: &[String],
+    at: Timestamp,
+) -> Result<()> {
+    if db::deliveries::insert_lane(tx, tenant, consumer, at).await? {
+        // A transaction that began before an earlier end of the subscription may have left some.
+        db::deliveries::delete_deliveries(tx, tenant, consumer).await?;
+    }
+    db::deliveries::set_subscriptions(tx, tenant, consumer, names).await
+}
+
+/// Ends a consumer in the unit that disables it; what it has not handled is forgotten, dead letters too.
+///
+/// # Errors
+/// Those of the database.
+pub async fn unsubscribe(tx: &mut Tx, tenant: &TenantId, consumer: &str) -> Result<()> {
+    db::deliveries::delete_consumer(tx, tenant, consumer).await
+}
+
+/// Stops delivering to a consumer; its events wait.
+///
+/// # Errors
+/// Those of the database.
+pub async fn pause(tx: &mut Tx, tenant: &TenantId, consumer: &str) -> Result<()> {
+    db::deliveries::set_lane_state(tx, tenant, consumer, "paused").await
+}
+
+/// Delivers to a paused consumer again, beginning with what has waited.
+///
+/// # Errors
+/// Those of the database.
+pub async fn resume(tx: &mut Tx, tenant: &TenantId, consumer: &str) -> Result<()> {
+    db::deliveries::set_lane_state(tx, tenant, consumer, "active").await
+}
+
+/// An event on its way to a consumer.
+#[derive(Clone, Debug)]
+pub struct Delivered {
+    /// The same at every delivery.
+    pub id: EventId,
+    /// The name, such as `order.created`.
+    pub name: String,
+    /// What it is about.
+    pub subject: Subject,
+    /// When it was appended; for replayed history, when that was made.
+    pub occurred_at: Timestamp,
+    /// How many reactions stand between it and its first cause.
+    pub depth: u32,
+    /// Made from a current record for a consumer that was enabled later.
+    pub backfill: bool,
+    /// The record after the change.
+    pub body: Value,
+}
+
+/// The right to acknowledge one batch, in the unit that writes its effects.
+#[derive(Clone, Debug)]
+pub struct Acknowledgement {
+    tenant: TenantId,
+    consumer: String,
+    lease: String,
+    batch: Arc<[(i64, EventId)]>,
+    applied: Arc<AtomicBool>,
+}
+
+impl Acknowledgement {
+    /// For the deliveries `batch` of a lane that is leased with the token `lease`.
+    pub(crate) fn new(
+        tenant: TenantId,
+        consumer: String,
+        lease: String,
+        batch: Arc<[(i64, EventId)]>,
+    ) -> Self {
+        Self { tenant, consumer, lease, batch, applied: Arc::default() }
+    }
+
+    /// Marks the whole batch as handled. The effects are kept only together with
+    /// this, so the caller's unit ends with the error if there is one.
+    ///
+    /// # Errors
+    /// `Conflict` with the code `lease_lost` if another dispatcher has taken the
+    /// lane over, or the batch is no longer there; the effects must be discarded.
+    pub async fn apply(&self, tx: &mut Tx) -> Result<()> {
+        let Self { tenant, consumer, lease, batch, applied } = self;
+        let holder = db::deliveries::lease_token(tx, tenant, consumer).await?;
+        if holder.as_deref() != Some(lease) {
+            return Err(lease_lost(consumer));
+        }
+        // The rows are the fence: whoever deletes one first wins, whatever the lease says.
+        let deleted = db::deliveries::delete_handled(tx, tenant, consumer, batch).await?;
+        if usize::try_from(deleted).ok() != Some(batch.len()) {
+            return Err(lease_lost(consumer));
+        }
+        applied.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Whether a unit has called [`Acknowledgement::apply`] with success.
+    #[must_use]
+    pub(crate) fn is_applied(&self) -> bool {
+        self.applied.load(Ordering::SeqCst)
+    }
+}
+
+fn lease_lost(consumer: &str) -> Error {
+    Error::conflict("lease_lost", format!("another dispatcher delivers to `{consumer}` now"))
 }
