@@ -1,1 +1,10 @@
-//! Placeholder.
+//! The host's side of the plugin contract, generated from `wit/` and nothing else.
+//!
+//! A crate of its own, so that a change of the host does not generate it again.
+
+wasmtime::component::bindgen!({
+    path: "../../wit",
+    world: "plugin",
+    imports: { default: async | trappable },
+    exports: { default: async },
+});

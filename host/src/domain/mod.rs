@@ -3,6 +3,9 @@
 pub mod actor;
 pub mod audit;
 pub mod event;
+pub mod grant;
 pub mod ids;
+pub mod manifest;
 pub mod money;
 pub mod permission;
+pub mod schema;
