@@ -5,6 +5,7 @@ pub mod audit;
 pub mod event;
 pub mod grant;
 pub mod ids;
+pub mod import;
 pub mod manifest;
 pub mod money;
 pub mod permission;

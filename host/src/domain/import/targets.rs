@@ -1,0 +1,130 @@
+//! The fields that rows of each entity may feed: one table, from which mappings are checked and rows are read.
+
+use super::ImportEntity;
+
+/// Directions of an interaction.
+pub const TIMELINE_DIRECTIONS: &[&str] = &["inbound", "outbound"];
+
+/// The field by which a row is known again.
+pub(super) const EXTERNAL_ID: &str = "external_id";
+/// Characters of an external id.
+pub(super) const EXTERNAL_ID_CHARS_MAX: usize = 200;
+
+/// What the text of a target must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Text of at most so many characters.
+    Text(usize),
+    /// One of these.
+    Choice(&'static [&'static str]),
+    /// An ISO 4217 code.
+    Currency,
+    /// An amount in the row's currency.
+    Money,
+    /// A time.
+    Time,
+    /// A whole number between two others.
+    Integer(i64, i64),
+}
+
+/// A field that a column may feed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
+    /// Its name in a mapping.
+    pub(super) name: &'static str,
+    /// What its text must be.
+    pub(super) kind: Kind,
+    /// Whether a mapping must feed it and every row must have it.
+    pub(super) required: bool,
+}
+
+const fn required(name: &'static str, kind: Kind) -> Target {
+    Target { name, kind, required: true }
+}
+
+const fn optional(name: &'static str, kind: Kind) -> Target {
+    Target { name, kind, required: false }
+}
+
+const CUSTOMER_KINDS: &[&str] = &["person", "company"];
+const ORDER_STATES: &[&str] = &["open", "completed", "cancelled"];
+
+const CUSTOMERS: &[Target] = &[
+    required(EXTERNAL_ID, Kind::Text(EXTERNAL_ID_CHARS_MAX)),
+    required("name", Kind::Text(200)),
+    optional("kind", Kind::Choice(CUSTOMER_KINDS)),
+    optional("lifecycle_stage", Kind::Text(50)),
+    optional("tags", Kind::Text(1_000)),
+    optional("email", Kind::Text(200)),
+    optional("phone", Kind::Text(200)),
+];
+
+const PRODUCTS: &[Target] = &[
+    required("sku", Kind::Text(100)),
+    required("name", Kind::Text(200)),
+    optional("class", Kind::Text(100)),
+    optional("currency", Kind::Currency),
+    optional("price", Kind::Money),
+];
+
+const ORDERS: &[Target] = &[
+    required(EXTERNAL_ID, Kind::Text(EXTERNAL_ID_CHARS_MAX)),
+    required("customer.external_id", Kind::Text(EXTERNAL_ID_CHARS_MAX)),
+    optional("customer.source", Kind::Text(50)),
+    optional("customer.kind", Kind::Choice(CUSTOMER_KINDS)),
+    optional("customer.name", Kind::Text(200)),
+    optional("customer.email", Kind::Text(200)),
+    optional("customer.phone", Kind::Text(200)),
+    required("ordered_at", Kind::Time),
+    required("currency", Kind::Currency),
+    required("total", Kind::Money),
+    optional("status", Kind::Choice(ORDER_STATES)),
+    optional("channel", Kind::Text(50)),
+    optional("store", Kind::Text(100)),
+    optional("line.sku", Kind::Text(100)),
+    optional("line.name", Kind::Text(200)),
+    optional("line.class", Kind::Text(100)),
+    optional("line.quantity", Kind::Integer(-1_000_000, 1_000_000)),
+    optional("line.unit_price", Kind::Money),
+    optional("line.amount", Kind::Money),
+];
+
+const INTERACTIONS: &[Target] = &[
+    required(EXTERNAL_ID, Kind::Text(EXTERNAL_ID_CHARS_MAX)),
+    required("customer.external_id", Kind::Text(EXTERNAL_ID_CHARS_MAX)),
+    optional("customer.source", Kind::Text(50)),
+    required("occurred_at", Kind::Time),
+    required("channel", Kind::Text(50)),
+    optional("direction", Kind::Choice(TIMELINE_DIRECTIONS)),
+    optional("subject", Kind::Text(200)),
+    optional("body", Kind::Text(10_000)),
+];
+
+const BEHAVIOUR: &[Target] = &[
+    required(EXTERNAL_ID, Kind::Text(EXTERNAL_ID_CHARS_MAX)),
+    required("customer.external_id", Kind::Text(EXTERNAL_ID_CHARS_MAX)),
+    optional("customer.source", Kind::Text(50)),
+    required("occurred_at", Kind::Time),
+    required("name", Kind::Text(100)),
+    optional("channel", Kind::Text(50)),
+    optional("subject", Kind::Text(200)),
+];
+
+/// Begins the names of the targets that a tenant's own definitions make.
+pub(super) const CUSTOM_FIELD_PREFIX: &str = "custom_fields.";
+
+pub(super) const fn targets(entity: ImportEntity) -> &'static [Target] {
+    match entity {
+        ImportEntity::Customers => CUSTOMERS,
+        ImportEntity::Products => PRODUCTS,
+        ImportEntity::Orders => ORDERS,
+        ImportEntity::Interactions => INTERACTIONS,
+        ImportEntity::Behaviour => BEHAVIOUR,
+    }
+}
+
+/// The names of the fields that rows of `entity` may feed.
+#[must_use]
+pub fn target_names(entity: ImportEntity) -> Vec<&'static str> {
+    targets(entity).iter().map(|target| target.name).collect()
+}

@@ -1,0 +1,204 @@
+//! Mappings and rows, from the bytes of a file to typed values.
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::encoding::Encoding;
+use super::mapping::{Format, Mapping};
+use super::plan::{Bound, Plan, Row, RowIdentity};
+use super::reader::{Content, Dialect, Field, Next, Position, Reader, Record};
+use super::{ImportEntity, RowFault};
+
+fn mapping(value: serde_json::Value) -> Mapping {
+    serde_json::from_value(value).unwrap()
+}
+
+fn orders(format: &str) -> Mapping {
+    mapping(json!({
+        "format": format,
+        "time": {"time_zone": "America/New_York"},
+        "fields": {
+            "external_id": {"columns": ["who", "day"], "occurrence": true},
+            "customer.external_id": {"column": "who"},
+            "ordered_at": {"column": "day"},
+            "currency": {"constant": "USD"},
+            "total": {"column": "paid"},
+            "status": {"column": "state", "default": "completed", "values": {"退货": "cancelled"}},
+        },
+    }))
+}
+
+fn bound(format: &str) -> Bound {
+    let header = ["who", "day", "paid", "state"].map(str::to_owned);
+    Plan::new(ImportEntity::Orders, orders(format), "UTC").unwrap().bind(&header).unwrap()
+}
+
+fn csv_row(fields: &[&str]) -> Result<Row, Vec<RowFault>> {
+    let fields = fields.iter().map(|text| Field::Text((*text).to_owned())).collect();
+    bound("csv").row(Record { line: 7, content: Content::Csv(fields) })
+}
+
+fn json_row(line: &str) -> Result<Row, Vec<RowFault>> {
+    bound("ndjson").row(Record { line: 7, content: Content::Json(line.to_owned()) })
+}
+
+fn codes(faults: &[RowFault]) -> Vec<(&str, Option<&str>)> {
+    faults.iter().map(|fault| (fault.code.as_str(), fault.column.as_deref())).collect()
+}
+
+#[test]
+fn a_row_becomes_typed_values() {
+    let row = csv_row(&["00004", "1997-01-01", " 29.33 ", "退货"]).unwrap();
+    assert_eq!(row.text("customer.external_id"), Some("00004"));
+    assert_eq!(row.money("total").unwrap().amount_minor, 2_933);
+    assert_eq!(row.time("ordered_at").unwrap().to_string(), "1997-01-01T05:00:00.000000Z");
+    assert_eq!(row.text("status"), Some("cancelled"));
+    assert_eq!(row.identity.unwrap().external_id(2), "00004|1997-01-01#2");
+}
+
+#[test]
+fn a_line_of_json_becomes_the_same_row_as_a_line_of_csv() {
+    let csv = csv_row(&["00004", "1997-01-01", "29.33", ""]).unwrap();
+    let json = json_row(r#"{"who":"00004","day":"1997-01-01","paid":29.33,"state":null,"more":[]}"#).unwrap();
+    assert_eq!(csv, json);
+}
+
+#[test]
+fn every_fault_of_a_row_is_told_with_its_column() {
+    let faults = csv_row(&["", "yesterday", "1,5", "lost"]).unwrap_err();
+    let mut found = codes(&faults);
+    found.sort_unstable();
+    let expected = [
+        ("not_a_time", Some("day")),
+        ("not_an_amount", Some("paid")),
+        ("required", Some("who")),
+        ("unknown_value", Some("state")),
+    ];
+    assert_eq!(found, expected);
+    assert!(faults.iter().all(|fault| fault.line == 7));
+}
+
+#[test]
+fn a_row_with_too_few_or_too_many_columns_names_the_first_that_differs() {
+    assert_eq!(codes(&csv_row(&["1", "2"]).unwrap_err()), [("column_count", Some("3"))]);
+    assert_eq!(codes(&csv_row(&["1", "2", "3", "4", "5"]).unwrap_err()), [("column_count", Some("5"))]);
+}
+
+#[test]
+fn a_line_that_is_no_json_object_is_a_fault_with_its_place() {
+    assert_eq!(codes(&json_row(r#"{"who":"#).unwrap_err()), [("bad_json", Some("7"))]);
+    assert_eq!(json_row("[]").unwrap_err()[0].code, "bad_json");
+    assert_eq!(json_row(r#"{"who":"1","who":"2"}"#).unwrap_err()[0].code, "bad_json");
+    let compound = json_row(r#"{"who":{"a":1},"day":"1997-01-01","paid":1}"#).unwrap_err();
+    assert_eq!(compound[0].code, "not_one_value");
+}
+
+#[test]
+fn a_json_pointer_reaches_into_a_line() {
+    let mapping = mapping(json!({"format": "ndjson", "fields": {
+        "external_id": {"column": "/customer/id"}, "name": {"column": "/customer/full~1name"},
+    }}));
+    let plan = Plan::new(ImportEntity::Customers, mapping, "UTC").unwrap().bind(&[]).unwrap();
+    let line = r#"{"customer":{"id":17,"full/name":"王芳"}}"#;
+    let row = plan.row(Record { line: 1, content: Content::Json(line.to_owned()) }).unwrap();
+    assert_eq!(row.identity, Some(RowIdentity::Given("17".to_owned())));
+    assert_eq!(row.text("name"), Some("王芳"));
+}
+
+#[test]
+fn all_faults_of_a_mapping_are_told_at_once() {
+    let mapping = mapping(json!({
+        "format": "csv",
+        "time": {"time_zone": "Mars/Olympus", "format": "%Q"},
+        "money": {"grouping": "."},
+        "fields": {
+            "external_id": {"constant": "1"},
+            "totals": {"column": "a"},
+            "total": {"column": "a", "constant": "b"},
+            "status": {"column": "a", "occurrence": true},
+        },
+    }));
+    let faults = Plan::new(ImportEntity::Orders, mapping, "UTC").unwrap_err();
+    let found: Vec<_> = faults.iter().map(|fault| (fault.pointer.as_str(), &*fault.code)).collect();
+    for expected in [
+        ("/time/time_zone", "unknown_time_zone"),
+        ("/time/format", "bad_format"),
+        ("/money/grouping", "ambiguous"),
+        ("/fields/external_id/constant", "not_here"),
+        ("/fields/totals", "unknown_field"),
+        ("/fields/total", "one_source"),
+        ("/fields/status/occurrence", "not_here"),
+        ("/fields/customer.external_id", "required"),
+        ("/fields/ordered_at", "required"),
+        ("/fields/currency", "required"),
+    ] {
+        assert!(found.contains(&expected), "{expected:?} in {found:?}");
+    }
+}
+
+#[test]
+fn a_column_that_the_file_lacks_or_has_twice_is_told_before_the_first_row() {
+    let header = ["who", "who", "day", "paid"].map(str::to_owned);
+    let plan = Plan::new(ImportEntity::Orders, orders("csv"), "UTC").unwrap();
+    let faults = plan.bind(&header).unwrap_err();
+    assert_eq!(codes(&faults), [("missing_column", Some("state")), ("duplicate_column", Some("who"))]);
+}
+
+#[test]
+fn a_long_external_id_is_replaced_by_its_digest() {
+    let long = "x".repeat(300);
+    let id = csv_row(&[&long, "1997-01-01", "1", ""]).unwrap_err();
+    assert_eq!(codes(&id), [("too_long", Some("who"))]);
+    let mapping = mapping(json!({"format": "csv", "fields": {
+        "external_id": {"columns": ["a", "b"]}, "name": {"constant": "n"},
+    }}));
+    let header = ["a", "b"].map(str::to_owned);
+    let plan = Plan::new(ImportEntity::Customers, mapping, "UTC").unwrap().bind(&header).unwrap();
+    let fields = vec![Field::Text(long), Field::Text("1".to_owned())];
+    let row = plan.row(Record { line: 1, content: Content::Csv(fields) }).unwrap();
+    let id = row.identity.unwrap().external_id(1);
+    assert!(id.starts_with("sha256:") && id.len() == 71, "{id}");
+}
+
+#[test]
+fn gb18030_is_read_field_by_field() {
+    let (bytes, _, _) = encoding_rs::GB18030.encode("who,day,paid,state\n王芳,1997-01-01,1.5,退货\n");
+    let mut bytes = bytes.into_owned();
+    bytes.extend_from_slice(b"\xff,1997-01-01,1,\n");
+    let dialect = Dialect { format: Format::Csv, encoding: Encoding::Gb18030, delimiter: b',' };
+    let mut reader = Reader::new(dialect, Position::START);
+    reader.feed(&bytes);
+    reader.end();
+    let mut rows = Vec::new();
+    while let Next::Record(record) = reader.next() {
+        rows.push(bound("csv").row(record.unwrap()));
+    }
+    assert_eq!(rows[1].as_ref().unwrap().text("customer.external_id"), Some("王芳"));
+    assert_eq!(rows[2].as_ref().unwrap_err()[0].code, "bad_encoding");
+}
+
+proptest! {
+    #[test]
+    fn different_columns_never_make_the_same_external_id(
+        a in "[|#%a]{0,4}", b in "[|#%a]{0,4}", c in "[|#%a]{0,4}", d in "[|#%a]{0,4}",
+    ) {
+        let mapping = mapping(json!({"format": "csv", "fields": {
+            "external_id": {"columns": ["a", "b"]}, "name": {"constant": "n"},
+        }}));
+        let header = ["a", "b"].map(str::to_owned);
+        let plan = Plan::new(ImportEntity::Customers, mapping, "UTC").unwrap().bind(&header).unwrap();
+        let id = |one: &str, two: &str| {
+            let fields = [one, two].map(|text| Field::Text(text.to_owned())).to_vec();
+            plan.row(Record { line: 1, content: Content::Csv(fields) }).ok().map(|row| row.identity)
+        };
+        if let (Some(first), Some(second)) = (id(&a, &b), id(&c, &d)) {
+            prop_assert_eq!(first == second, (&a, &b) == (&c, &d));
+        }
+    }
+
+    #[test]
+    fn no_line_of_text_makes_a_plan_panic(text in "\\PC{0,60}") {
+        drop(json_row(&text));
+        drop(csv_row(&[&text, &text, &text, &text]));
+    }
+}
