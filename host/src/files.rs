@@ -300,6 +300,13 @@ pub fn read_text(path: &Path, max: u64) -> Result<String, FileError> {
     String::from_utf8(content).map_err(|_not_text| FileError::NotText { path: path.to_owned() })
 }
 
+/// How many entries a folder has; `None` if it cannot be read.
+#[must_use]
+pub fn count_entries(path: &Path) -> Option<u32> {
+    let dir = Dir::open_ambient_dir(path, ambient_authority()).ok()?;
+    u32::try_from(dir.entries().ok()?.count()).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,4 +10,5 @@ pub mod domain;
 pub mod error;
 pub mod files;
 pub mod ids;
+pub mod metrics;
 pub mod ops;
