@@ -2,11 +2,20 @@
 
 pub mod actor;
 pub mod audit;
+pub mod check;
+pub mod customer;
 pub mod event;
+pub mod field;
 pub mod grant;
 pub mod ids;
 pub mod import;
 pub mod manifest;
 pub mod money;
+pub mod order;
+pub mod page;
+pub mod patch;
 pub mod permission;
+pub mod product;
+pub mod query;
 pub mod schema;
+pub mod timeline;

@@ -11,6 +11,9 @@ pub const AMOUNT_MINOR_MAX: i64 = 90_000_000_000;
 pub struct Currency([u8; 3]);
 
 impl Currency {
+    /// The code of ISO 4217 for "no currency".
+    pub const XXX: Self = Self(*b"XXX");
+
     /// Reads a code; `None` if it is not three capital letters.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
