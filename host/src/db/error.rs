@@ -1,38 +1,91 @@
 //! Drivers' errors as the host's: nothing of a driver's text reaches a client.
 
-use crate::error::Error;
+use sqlx::sqlite::SqliteError;
+
+use crate::error::{Error, Result};
 
 /// A constraint that a statement has violated; mapped at the statement that can.
 #[derive(Debug, thiserror::Error)]
 #[error("a constraint of the database refused the change")]
-pub(super) struct ConstraintViolated(#[source] sqlx::Error);
+struct ConstraintViolated(#[source] sqlx::Error);
+
+/// Gives a violated unique constraint its meaning, at the statement that may violate it.
+pub(crate) trait OnUnique {
+    /// Answers `conflict()` in place of a violated unique constraint.
+    ///
+    /// The unit must return it: after a refused statement its transaction is over.
+    fn on_unique(self, conflict: impl FnOnce() -> Error) -> Self;
+}
+
+impl<T> OnUnique for Result<T> {
+    fn on_unique(self, conflict: impl FnOnce() -> Error) -> Self {
+        self.map_err(|error| match &error {
+            Error::Internal(cause) if cause.is::<ConstraintViolated>() => conflict(),
+            _ => error,
+        })
+    }
+}
 
 /// Whether the transaction lost against a concurrent one and is worth another run.
 pub(super) fn is_conflict(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|e| e.code());
-    matches!(code.as_deref(), Some("40001" | "40P01"))
+    matches!(postgres_code(error).as_deref(), Some("40001" | "40P01"))
+}
+
+/// Whether the connection is of no more use: the server has gone away, or the two
+/// no longer agree on the prepared statements.
+pub(super) fn is_lost(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::PoolClosed => true,
+        sqlx::Error::Database(_) => match postgres_code(error).as_deref() {
+            // A shutdown, a crash, a start; a session or a transaction ended for its idleness.
+            Some("57P01" | "57P02" | "57P03" | "57P05" | "25P03") => true,
+            // A statement that the session no longer has, and one whose answer a migration has changed.
+            Some("26000") => true,
+            Some("0A000") => error.as_database_error().is_some_and(|e| e.message().contains("cached plan")),
+            // A server that has become a replica.
+            Some("25006") => true,
+            Some(code) => code.starts_with("08"),
+            None => false,
+        },
+        _ => false,
+    }
+}
+
+/// Whether SQLite's file could not be written or flushed.
+pub(super) fn is_disk_failure(error: &sqlx::Error) -> bool {
+    // SQLITE_IOERR and its kin.
+    sqlite_code(error) == Some(10)
 }
 
 /// The host's error for a driver's.
 pub(super) fn translate(source: sqlx::Error) -> Error {
-    match &source {
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => Error::unavailable(source),
-        sqlx::Error::Database(database) if database.is_unique_violation() => {
-            Error::internal(ConstraintViolated(source))
-        }
-        // Class 57 is "operator intervention" (a restart), 53 "insufficient resources", 08 a lost connection.
-        sqlx::Error::Database(database)
-            if database.code().is_some_and(|code| {
-                code.len() == 5 && ["57", "53", "08"].iter().any(|class| code.starts_with(class))
-            }) =>
-        {
-            Error::unavailable(source)
-        }
-        _ if is_conflict(&source) => Error::unavailable(source),
-        _ => Error::internal(source),
+    if is_lost(&source) || is_conflict(&source) || matches!(source, sqlx::Error::PoolTimedOut) {
+        return Error::unavailable(source);
     }
+    let refused = source.as_database_error().is_some_and(|database| database.is_unique_violation());
+    if refused {
+        return Error::internal(ConstraintViolated(source));
+    }
+    // BUSY, LOCKED, IOERR, FULL.
+    let sqlite = matches!(sqlite_code(&source), Some(5 | 6 | 10 | 13));
+    // Class 57 is "operator intervention", 53 "insufficient resources", 55P03 a lock that was not to be had.
+    let postgres = postgres_code(&source)
+        .is_some_and(|code| code.starts_with("57") || code.starts_with("53") || code == "55P03");
+    if sqlite || postgres { Error::unavailable(source) } else { Error::internal(source) }
+}
+
+fn postgres_code(error: &sqlx::Error) -> Option<String> {
+    let database = error.as_database_error()?;
+    database.try_downcast_ref::<SqliteError>().is_none().then(|| database.code().map(Into::into))?
+}
+
+/// The primary result code, without what extends it.
+fn sqlite_code(error: &sqlx::Error) -> Option<i32> {
+    let database = error.as_database_error()?;
+    database.try_downcast_ref::<SqliteError>()?;
+    database.code()?.parse::<i32>().ok().map(|code| code & 0xff)
 }

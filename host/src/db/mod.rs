@@ -5,10 +5,14 @@
 //! It never calls a plugin and never opens a network connection but its own.
 
 pub(crate) mod audit;
+pub mod catalogue;
 mod codec;
 pub(crate) mod deliveries;
 mod error;
+mod migrate;
+mod open;
 pub(crate) mod outbox;
+mod pool;
 mod postgres;
 pub(crate) mod sql;
 mod sqlite;
@@ -19,17 +23,19 @@ use std::ops::{Deref, DerefMut};
 use futures::future::BoxFuture;
 
 pub use codec::Json;
+pub(crate) use error::OnUnique;
+pub use open::{Config, OpenError, PostgresConfig};
 pub use sql::{Arg, Sql};
 pub(crate) use sql::{args, statements};
 pub use tx::{Row, Tx};
 
 use crate::domain::ids::TenantId;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use postgres::Postgres;
 use sqlite::Sqlite;
 
 /// How often a unit of work is run again after a conflict with a concurrent transaction.
-pub const UNIT_RERUNS_MAX: u32 = 8;
+pub const UNIT_RERUNS_MAX: u32 = 16;
 
 /// The database of a server; cheap to clone.
 #[derive(Clone)]
@@ -42,20 +48,46 @@ pub enum Db {
 
 /// A connection for reading; gives it back when dropped.
 ///
-/// A write through it is refused by the engine.
-pub struct Reader(Tx);
+/// A write through it is refused by the engine. Hold it no longer than you read:
+/// there are few.
+pub struct Reader {
+    /// Always there, but while the reader is dropped.
+    tx: Option<Tx>,
+    /// Whether a transaction must be ended before the connection is used again.
+    is_snapshot: bool,
+}
+
+impl Reader {
+    fn new(tx: Tx) -> Self {
+        Self { tx: Some(tx), is_snapshot: false }
+    }
+
+    fn snapshot(tx: Tx) -> Self {
+        Self { tx: Some(tx), is_snapshot: true }
+    }
+}
 
 impl Deref for Reader {
     type Target = Tx;
 
     fn deref(&self) -> &Tx {
-        &self.0
+        self.tx.as_ref().expect("a reader has its connection until it is dropped")
     }
 }
 
 impl DerefMut for Reader {
     fn deref_mut(&mut self) -> &mut Tx {
-        &mut self.0
+        self.tx.as_mut().expect("a reader has its connection until it is dropped")
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let Some(tx) = self.tx.take() else { return };
+        // Outside a runtime the connection is closed, which ends its transaction too.
+        if self.is_snapshot && let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(tx.roll_back());
+        }
     }
 }
 
@@ -71,6 +103,10 @@ pub trait Unit<S, T>:
 impl<S, T, F> Unit<S, T> for F where
     F: for<'a> Fn(&'a mut Tx, &'a S) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static
 {
+}
+
+fn unit_panicked() -> Error {
+    Error::internal("a unit of work panicked")
 }
 
 impl Db {
@@ -143,6 +179,36 @@ impl Db {
         match self {
             Self::Sqlite(sqlite) => sqlite.read().await,
             Self::Postgres(postgres) => postgres.read("").await,
+        }
+    }
+
+    /// A connection whose statements all see one state of `tenant`, that of the first.
+    ///
+    /// # Errors
+    /// As for [`Db::read`].
+    pub async fn snapshot(&self, tenant: &TenantId) -> Result<Reader> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.snapshot().await,
+            Self::Postgres(postgres) => postgres.snapshot(tenant.as_str()).await,
+        }
+    }
+
+    /// Whether the database answers now: for a server's readiness.
+    ///
+    /// # Errors
+    /// As for [`Db::read`].
+    pub async fn ping(&self) -> Result<()> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.ping().await,
+            Self::Postgres(postgres) => postgres.ping().await,
+        }
+    }
+
+    /// Waits for what is under way, then closes every connection; later calls are refused.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.close().await,
+            Self::Postgres(postgres) => postgres.close().await,
         }
     }
 }

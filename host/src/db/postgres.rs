@@ -1,106 +1,171 @@
-//! PostgreSQL: a pool whose connections remember the tenant that row-level security sees.
+//! PostgreSQL: pools whose connections remember the tenant that row-level security sees.
 //!
-//! sqlx 0.9 loses acknowledged writes when a `begin` is cancelled half-way, so a
-//! transaction lives wholly inside a spawned task, and a connection that was
-//! given back in the middle of one is closed, not used again.
+//! A reader's statement stands alone; a unit of work is one transaction. sqlx 0.9
+//! loses acknowledged writes when a `begin` is cancelled half-way, so a transaction
+//! lives wholly inside a spawned task, and a connection that comes back in the
+//! middle of one is closed, not used again.
 
 use std::panic::AssertUnwindSafe;
+use std::str::FromStr as _;
 use std::sync::Arc;
+use std::time::Duration;
 
-use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleError, RecycleResult};
 use futures::FutureExt as _;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, Executor as _, PgConnection};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
+use tokio::sync::Mutex;
 
-use super::sql::{Sql, args};
+use super::open::{OpenError, PostgresConfig};
+use super::pool::{Connect, Loan, Pool};
+use super::sql::Sql;
 use super::tx::{Connection, Tx};
-use super::{Reader, UNIT_RERUNS_MAX, Unit};
+use super::{Reader, UNIT_RERUNS_MAX, Unit, unit_panicked};
 use crate::error::{Error, Result};
 
-/// Connections of one server.
-const CONNECTIONS_MAX: usize = 16;
+/// The role that serves tenants; row-level security shows it one at a time.
+pub(super) const SERVER_ROLE: &str = "hospes_server";
+/// The role that looks up what is needed before the tenant is known.
+pub(super) const DIRECTORY_ROLE: &str = "hospes_directory";
+
+/// Connections that look things up before the tenant is known.
+const DIRECTORY_CONNECTIONS_MAX: usize = 4;
+/// Prepared statements that a connection keeps: more than the product has.
+const STATEMENTS_MAX: usize = 512;
+/// Tenants are spread over so many queues of units that run again.
+const RERUN_LANES: usize = 32;
 
 const SET_TENANT: Sql = Sql::new("SELECT set_config('hospes.tenant', $1, false)");
+const PING: Sql = Sql::new("SELECT CAST(1 AS BIGINT)");
 
 /// A PostgreSQL database.
 #[derive(Clone)]
 pub struct Postgres {
-    pool: Pool<PgManager>,
-    directory: Pool<PgManager>,
+    /// Two pools, so that who holds a reader and waits for a write cannot wait for itself.
+    readers: Pool<PgConnect>,
+    writers: Pool<PgConnect>,
+    directory: Pool<PgConnect>,
+    /// Units that lost against a concurrent one run again one by one, so that many
+    /// that want the same row cannot starve each other.
+    reruns: Arc<[Mutex<()>]>,
 }
 
-/// Makes and checks the pool's connections.
-pub(super) struct PgManager {
-    options: PgConnectOptions,
-    /// The role to become after connecting, if not the login role.
-    role: Option<&'static str>,
+/// How a pool connects: with the role already taken.
+pub(super) struct PgConnect(PgConnectOptions);
+
+impl Connect for PgConnect {
+    type Connection = PgConnection;
+
+    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        self.0.connect().await
+    }
 }
 
-/// A connection and what the pool must know of it.
-pub(super) struct PgSlot {
-    connection: PgConnection,
-    tenant: Option<String>,
-    /// A transaction is open: whoever drops the slot now leaves it unusable.
-    in_transaction: bool,
+/// A connection on loan, and the tenant that it is for.
+pub(super) struct PgLoan {
+    loan: Loan<PgConnect>,
+    tenant: String,
+    /// Whether a lost connection may be replaced: a lone statement that reads can
+    /// simply be asked again.
+    renewable: bool,
 }
 
-/// A connection on loan from the pool.
-pub(super) struct PgObject(Object<PgManager>);
-
-impl PgObject {
+impl PgLoan {
     pub(super) fn connection(&mut self) -> &mut PgConnection {
-        &mut self.0.connection
-    }
-}
-
-impl Manager for PgManager {
-    type Type = PgSlot;
-    type Error = sqlx::Error;
-
-    async fn create(&self) -> Result<PgSlot, sqlx::Error> {
-        let mut connection = self.options.connect().await?;
-        if let Some(role) = self.role {
-            connection.execute(role).await?;
-        }
-        Ok(PgSlot { connection, tenant: None, in_transaction: false })
+        self.loan.connection()
     }
 
-    async fn recycle(&self, slot: &mut PgSlot, _metrics: &Metrics) -> RecycleResult<sqlx::Error> {
-        if slot.in_transaction {
-            return Err(RecycleError::message("given back inside a transaction"));
-        }
+    pub(super) fn lost(&mut self) {
+        self.loan.lost();
+    }
+
+    pub(super) fn release(&mut self) {
+        self.loan.release();
+    }
+
+    pub(super) fn may_renew(&self, error: &sqlx::Error) -> bool {
+        self.renewable && super::error::is_lost(error)
+    }
+
+    pub(super) async fn renew(&mut self) -> Result<()> {
+        self.renewable = false;
+        self.loan.lost();
+        self.loan.renew().await?;
+        self.set_tenant().await.map_err(super::error::translate)
+    }
+
+    async fn set_tenant(&mut self) -> Result<(), sqlx::Error> {
+        // Unknown until the server has answered: a cancelled caller leaves it so.
+        self.loan.set_tenant(None);
+        sqlx::query(SET_TENANT.postgres()).bind(&self.tenant).execute(self.loan.connection()).await?;
+        self.loan.set_tenant(Some(self.tenant.clone()));
         Ok(())
     }
 }
 
+/// What came of one run of a unit.
+enum Run<T> {
+    Done(Result<T>),
+    /// Nothing of it was kept, and another run may do better.
+    Again(Error),
+}
+
 impl Postgres {
-    /// Opens the two pools: the tenants' and the directory's.
-    pub(super) async fn open(options: PgConnectOptions) -> Result<Self> {
-        let pool = pool(PgManager { options: options.clone(), role: None })?;
-        let directory = pool_of_directory(options)?;
-        let postgres = Self { pool, directory };
-        drop(postgres.acquire(&postgres.pool, "").await?);
-        Ok(postgres)
+    /// Opens the pools; the checks of `open.rs` have passed.
+    pub(super) fn new(config: &PostgresConfig) -> Result<Self, OpenError> {
+        let half = config.connections_max.div_ceil(2);
+        let pool = |role, size| Ok(Pool::new(PgConnect(options(config, role)?), size));
+        Ok(Self {
+            readers: pool(SERVER_ROLE, half)?,
+            writers: pool(SERVER_ROLE, half)?,
+            directory: pool(DIRECTORY_ROLE, DIRECTORY_CONNECTIONS_MAX)?,
+            reruns: (0..RERUN_LANES).map(|_| Mutex::new(())).collect(),
+        })
     }
 
-    async fn acquire(&self, pool: &Pool<PgManager>, tenant: &str) -> Result<Tx> {
-        let mut object = pool.get().await.map_err(Error::unavailable)?;
-        let known = object.tenant.as_deref() == Some(tenant);
-        object.tenant = None;
-        let mut tx = Tx::new(Connection::Postgres(PgObject(object)));
-        if !known {
-            tx.execute(SET_TENANT, args![tenant]).await?;
+    async fn acquire(&self, pool: &Pool<PgConnect>, tenant: &str) -> Result<PgLoan> {
+        let loan = pool.get(tenant).await?;
+        let mut loan = PgLoan { loan, tenant: tenant.to_owned(), renewable: true };
+        if !loan.loan.serves(tenant) {
+            match loan.set_tenant().await {
+                Err(error) if loan.may_renew(&error) => loan.renew().await?,
+                answer => answer.map_err(super::error::translate)?,
+            }
         }
-        slot(&mut tx).tenant = Some(tenant.to_owned());
-        Ok(tx)
+        Ok(loan)
     }
 
     pub(super) async fn read(&self, tenant: &str) -> Result<Reader> {
-        self.acquire(&self.pool, tenant).await.map(Reader)
+        let loan = self.acquire(&self.readers, tenant).await?;
+        Ok(Reader::new(Tx::new(Connection::Postgres(loan))))
     }
 
     pub(super) async fn directory(&self) -> Result<Reader> {
-        self.acquire(&self.directory, "").await.map(Reader)
+        let loan = self.acquire(&self.directory, "").await?;
+        Ok(Reader::new(Tx::new(Connection::Postgres(loan))))
+    }
+
+    pub(super) async fn snapshot(&self, tenant: &str) -> Result<Reader> {
+        let mut loan = self.acquire(&self.readers, tenant).await?;
+        loan.renewable = false;
+        loan.loan.reserve();
+        let mut reader = Reader::snapshot(Tx::new(Connection::Postgres(loan)));
+        reader.control("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        Ok(reader)
+    }
+
+    pub(super) async fn ping(&self) -> Result<()> {
+        let mut reader = self.read("").await?;
+        reader.fetch_one::<(i64,)>(PING, Vec::new()).await.map(drop)
+    }
+
+    pub(super) async fn close(&self) {
+        for pool in [&self.writers, &self.readers, &self.directory] {
+            for connection in pool.close().await {
+                if let Err(error) = connection.close().await {
+                    tracing::debug!(%error, "a connection did not close cleanly");
+                }
+            }
+        }
     }
 
     pub(super) async fn write<S, T, F>(&self, tenant: String, state: Arc<S>, unit: F) -> Result<T>
@@ -110,10 +175,10 @@ impl Postgres {
         F: Unit<S, T>,
     {
         let this = self.clone();
-        // In a task of its own, so that the caller's cancellation cannot cut `BEGIN` in two.
+        // In a task of its own, so that the caller's cancellation cannot cut the unit in two.
         #[expect(clippy::disallowed_methods, reason = "awaited right below unless the caller goes away")]
         let task = tokio::spawn(async move { this.run_unit(&tenant, &*state, &unit).await });
-        task.await.map_err(Error::internal)?
+        task.await.map_err(Error::unavailable)?
     }
 
     async fn run_unit<S, T, F>(&self, tenant: &str, state: &S, unit: &F) -> Result<T>
@@ -122,52 +187,114 @@ impl Postgres {
         T: Send + 'static,
         F: Unit<S, T>,
     {
-        let mut runs = 0;
-        loop {
+        let mut runs = 1;
+        let mut last = self.run_once(tenant, state, unit).await;
+        while let Run::Again(error) = last {
+            if runs > UNIT_RERUNS_MAX {
+                return Err(error);
+            }
+            tracing::debug!(?error, runs, "a unit of work runs again");
+            let _turn = self.reruns[lane(tenant)].lock().await;
+            tokio::time::sleep(pause_before_rerun(runs)).await;
+            last = self.run_once(tenant, state, unit).await;
             runs += 1;
-            let mut tx = self.acquire(&self.pool, tenant).await?;
-            slot(&mut tx).in_transaction = true;
-            raw(&mut tx, "BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
-            let outcome = AssertUnwindSafe(unit(&mut tx, state)).catch_unwind().await;
-            let outcome = outcome.unwrap_or_else(|_panic| Err(Error::internal("a unit of work panicked")));
-            let outcome = match outcome {
-                Ok(answer) => raw(&mut tx, "COMMIT").await.map(|()| answer),
-                Err(error) => {
-                    raw(&mut tx, "ROLLBACK").await?;
-                    Err(error)
-                }
-            };
-            let again = tx.conflicted && runs <= UNIT_RERUNS_MAX;
-            // After a failed COMMIT the server has already ended the transaction.
-            slot(&mut tx).in_transaction = outcome.is_err() && !tx.conflicted && is_unavailable(&outcome);
-            if !again {
-                return outcome;
+        }
+        match last {
+            Run::Done(outcome) => outcome,
+            Run::Again(error) => Err(error),
+        }
+    }
+
+    async fn run_once<S, T, F>(&self, tenant: &str, state: &S, unit: &F) -> Run<T>
+    where
+        S: Send + Sync + 'static,
+        T: Send + 'static,
+        F: Unit<S, T>,
+    {
+        let mut tx = match self.acquire(&self.writers, tenant).await {
+            Ok(loan) => Tx::new(Connection::Postgres(loan)),
+            Err(error) => return Run::Done(Err(error)),
+        };
+        let loan = pg(&mut tx);
+        loan.renewable = false;
+        loan.loan.reserve();
+        if let Err(error) = tx.control("BEGIN ISOLATION LEVEL REPEATABLE READ").await {
+            return if tx.trouble.lost { Run::Again(error) } else { Run::Done(Err(error)) };
+        }
+        tx.in_unit = true;
+        let outcome = AssertUnwindSafe(unit(&mut tx, state)).catch_unwind().await;
+        let Ok(outcome) = outcome else {
+            // Whatever a panic has left in the driver goes away with the connection.
+            return Run::Done(Err(unit_panicked()));
+        };
+        let outcome = outcome.and_then(|answer| tx.may_go_on().map(|()| answer));
+        match outcome {
+            Ok(answer) => commit(tx, answer).await,
+            Err(error) => {
+                let again = tx.trouble.lost || tx.trouble.conflicted;
+                tx.roll_back().await;
+                if again { Run::Again(unavailable(error)) } else { Run::Done(Err(error)) }
             }
         }
     }
 }
 
-fn pool(manager: PgManager) -> Result<Pool<PgManager>> {
-    Pool::builder(manager).max_size(CONNECTIONS_MAX).build().map_err(Error::internal)
+async fn commit<T>(mut tx: Tx, answer: T) -> Run<T> {
+    let Err(error) = tx.control("COMMIT").await else {
+        pg(&mut tx).release();
+        return Run::Done(Ok(answer));
+    };
+    // A connection that breaks now leaves it open whether the server has committed,
+    // so that this may not run again: the caller has to ask.
+    let again = tx.trouble.conflicted;
+    tx.roll_back().await;
+    if again { Run::Again(error) } else { Run::Done(Err(unavailable(error))) }
 }
 
-fn pool_of_directory(options: PgConnectOptions) -> Result<Pool<PgManager>> {
-    pool(PgManager { options, role: Some("SET ROLE hospes_directory") })
+
+fn unavailable(error: Error) -> Error {
+    if matches!(error, Error::Unavailable(_)) { error } else { Error::unavailable(error) }
 }
 
-fn is_unavailable<T>(outcome: &Result<T>) -> bool {
-    matches!(outcome, Err(Error::Unavailable(_)))
+fn lane(tenant: &str) -> usize {
+    // Tenants' ids end in random letters; any spread will do.
+    tenant.bytes().fold(0, |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte))) % RERUN_LANES
 }
 
-fn slot(tx: &mut Tx) -> &mut PgSlot {
+/// None before the first rerun, then 1, 2, 4, … milliseconds: the turn already keeps
+/// this server's units apart, and the pause is for those of other servers.
+fn pause_before_rerun(runs: u32) -> Duration {
+    match runs {
+        1 => Duration::ZERO,
+        runs => Duration::from_millis(1 << (runs - 2).min(6)),
+    }
+}
+
+fn pg(tx: &mut Tx) -> &mut PgLoan {
     match &mut tx.connection {
-        Connection::Postgres(object) => &mut object.0,
+        Connection::Postgres(loan) => loan,
         Connection::SqliteWriter(_) | Connection::SqliteReader(_) => {
             unreachable!("a PostgreSQL database hands out PostgreSQL connections")
         }
     }
 }
 
-async fn raw(tx: &mut Tx, statement: &'static str) -> Result<()> {
-    tx.execute(Sql::new(statement), Vec::new()).await.map(drop)
+/// The options of a connection that serves as `role`.
+fn options(config: &PostgresConfig, role: &str) -> Result<PgConnectOptions, OpenError> {
+    Ok(login_options(&config.url)?.options([
+        ("role", role),
+        // A statement that runs longer is a mistake; a transaction that idles holds back vacuum.
+        ("statement_timeout", "30000"),
+        ("idle_in_transaction_session_timeout", "60000"),
+        ("lock_timeout", "10000"),
+    ]))
+}
+
+/// The options of a connection as the login role.
+pub(super) fn login_options(url: &str) -> Result<PgConnectOptions, OpenError> {
+    let options = PgConnectOptions::from_str(url).map_err(OpenError::Url)?;
+    Ok(options
+        .application_name("hospes")
+        .statement_cache_capacity(STATEMENTS_MAX)
+        .disable_statement_logging())
 }

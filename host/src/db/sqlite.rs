@@ -4,18 +4,20 @@
 //! each unit under a savepoint inside one transaction, commits once and only then
 //! acknowledges them all, so that the flush is shared.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
-use super::tx::{Connection, Tx};
-use super::{Reader, Unit};
+use super::pool::{Connect, Pool};
+use super::tx::{Connection, Trouble, Tx};
+use super::{Reader, Unit, unit_panicked};
 use crate::error::{Error, Result};
 
 /// Units that wait for the writer; more wait in their callers.
@@ -23,33 +25,101 @@ const WRITE_QUEUE_MAX: usize = 1_024;
 /// Units that share one commit.
 const GROUP_UNITS_MAX: usize = 128;
 /// Connections that read beside the writer.
-const READERS_MAX: u32 = 8;
+const READERS_MAX: usize = 8;
+/// How long a connection waits for a lock, which only a backup's or a tool's can be.
+const BUSY_TIME_MAX: Duration = Duration::from_secs(5);
+/// Prepared statements that a connection keeps: more than the product has.
+const STATEMENTS_MAX: usize = 512;
 
 /// The embedded engine.
 #[derive(Clone)]
 pub struct Sqlite {
-    queue: mpsc::Sender<Box<dyn QueuedUnit>>,
-    readers: SqlitePool,
+    queue: mpsc::Sender<Queue>,
+    readers: Pool<SqliteConnect>,
+}
+
+/// How the readers' pool connects.
+pub(super) struct SqliteConnect(SqliteConnectOptions);
+
+impl Connect for SqliteConnect {
+    type Connection = SqliteConnection;
+
+    async fn connect(&self) -> Result<SqliteConnection, sqlx::Error> {
+        self.0.connect().await
+    }
+}
+
+/// What waits for the writer.
+enum Queue {
+    Unit(Box<dyn QueuedUnit>),
+    /// Nothing more is taken; the sender is dropped when the writer has closed.
+    Close(oneshot::Sender<()>),
+}
+
+/// How every connection to the file is opened.
+pub(super) fn options(file: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIME_MAX)
+        .statement_cache_capacity(STATEMENTS_MAX)
+        .pragma("trusted_schema", "OFF")
+        .pragma("temp_store", "MEMORY")
+        .pragma("journal_size_limit", "67108864")
+        .disable_statement_logging()
 }
 
 impl Sqlite {
-    /// Opens the writer and the readers with `options`, which must lead to a migrated file.
-    pub(super) async fn open(options: SqliteConnectOptions) -> Result<Self> {
-        let writer = options.connect().await.map_err(super::error::translate)?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS_MAX)
-            .connect_with(options.pragma("query_only", "ON"))
-            .await
-            .map_err(super::error::translate)?;
+    /// Opens the readers and starts the writer on `writer`, whose file is migrated.
+    ///
+    /// `lock` is kept until the writer has closed.
+    pub(super) fn start(file: &Path, writer: SqliteConnection, lock: impl Send + 'static) -> Self {
+        let readers = SqliteConnect(options(file).create_if_missing(false).pragma("query_only", "ON"));
         let (queue, units) = mpsc::channel(WRITE_QUEUE_MAX);
+        let file = file.to_owned();
         #[expect(clippy::disallowed_methods, reason = "the writer ends when the last Db is dropped")]
-        tokio::spawn(run_writer(writer, units));
-        Ok(Self { queue, readers })
+        tokio::spawn(async move {
+            run_writer(options(&file), writer, units).await;
+            drop(lock);
+        });
+        Self { queue, readers: Pool::new(readers, READERS_MAX) }
     }
 
     pub(super) async fn read(&self) -> Result<Reader> {
-        let connection = self.readers.acquire().await.map_err(super::error::translate)?;
-        Ok(Reader(Tx::new(Connection::SqliteReader(connection))))
+        let loan = self.readers.get("").await?;
+        Ok(Reader::new(Tx::new(Connection::SqliteReader(loan))))
+    }
+
+    pub(super) async fn snapshot(&self) -> Result<Reader> {
+        let mut loan = self.readers.get("").await?;
+        loan.reserve();
+        let mut reader = Reader::snapshot(Tx::new(Connection::SqliteReader(loan)));
+        reader.control("BEGIN").await?;
+        Ok(reader)
+    }
+
+    pub(super) async fn ping(&self) -> Result<()> {
+        if self.queue.is_closed() {
+            return Err(stopped());
+        }
+        let mut reader = self.read().await?;
+        reader.control("SELECT 1").await
+    }
+
+    pub(super) async fn close(&self) {
+        for connection in self.readers.close().await {
+            if let Err(error) = connection.close().await {
+                tracing::debug!(%error, "a reader's connection did not close cleanly");
+            }
+        }
+        let (open, closed) = oneshot::channel();
+        if self.queue.send(Queue::Close(open)).await.is_ok() {
+            // An error is the message: the writer drops its end when it has closed.
+            drop(closed.await);
+        }
     }
 
     pub(super) async fn write<S, T, F>(&self, state: Arc<S>, unit: F) -> Result<T>
@@ -60,12 +130,13 @@ impl Sqlite {
     {
         let (answer, answered) = oneshot::channel();
         let queued = Queued { state, unit, outcome: None, answer: Some(answer) };
-        self.queue
-            .send(Box::new(queued))
-            .await
-            .map_err(|_closed| Error::unavailable("the writer has stopped"))?;
-        answered.await.map_err(|_dropped| Error::unavailable("the writer has stopped"))?
+        self.queue.send(Queue::Unit(Box::new(queued))).await.map_err(|_closed| stopped())?;
+        answered.await.map_err(|_dropped| stopped())?
     }
+}
+
+fn stopped() -> Error {
+    Error::unavailable("the writer has stopped")
 }
 
 /// A unit in the writer's queue, its types hidden.
@@ -74,7 +145,7 @@ trait QueuedUnit: Send {
     fn run<'a>(&'a mut self, tx: &'a mut Tx) -> BoxFuture<'a, bool>;
     /// Tells the caller the outcome, once what it says is durable.
     fn acknowledge(&mut self);
-    /// Tells the caller that nothing of the group was kept.
+    /// Tells the caller that nothing was kept: its own error if it has one.
     fn fail(&mut self, error: Error);
 }
 
@@ -103,7 +174,8 @@ where
     fn run<'a>(&'a mut self, tx: &'a mut Tx) -> BoxFuture<'a, bool> {
         Box::pin(async move {
             let outcome = AssertUnwindSafe((self.unit)(tx, &self.state)).catch_unwind().await;
-            let outcome = outcome.unwrap_or_else(|panic| Err(Error::internal(panic_message(&*panic))));
+            let outcome = outcome.unwrap_or_else(|_panic| Err(unit_panicked()));
+            let outcome = outcome.and_then(|answer| tx.may_go_on().map(|()| answer));
             let keep = outcome.is_ok();
             self.outcome = Some(outcome);
             keep
@@ -117,51 +189,117 @@ where
     }
 
     fn fail(&mut self, error: Error) {
-        self.answer(Err(error));
+        match self.outcome.take() {
+            Some(Err(own)) => self.answer(Err(own)),
+            Some(Ok(_)) | None => self.answer(Err(error)),
+        }
     }
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    format!("a unit of work panicked: {}", text.unwrap_or_default())
+/// Why a group was not committed.
+enum GroupFailure {
+    /// The unit at this place took the whole transaction with it; the others may run again.
+    Unit(usize),
+    /// The transaction could not begin or commit.
+    Commit(Error),
+    /// The disk has failed: what the file holds is only known after a fresh start.
+    Disk(Error),
 }
 
-async fn run_writer(writer: SqliteConnection, mut units: mpsc::Receiver<Box<dyn QueuedUnit>>) {
+async fn run_writer(
+    options: SqliteConnectOptions,
+    writer: SqliteConnection,
+    mut queue: mpsc::Receiver<Queue>,
+) {
     let mut tx = Tx::new(Connection::SqliteWriter(writer));
-    let mut group = Vec::with_capacity(GROUP_UNITS_MAX);
-    while units.recv_many(&mut group, GROUP_UNITS_MAX).await > 0 {
-        match commit_group(&mut tx, &mut group).await {
-            Ok(()) => group.iter_mut().for_each(|unit| unit.acknowledge()),
-            Err(error) => {
-                tracing::error!(error = ?error, units = group.len(), "a group commit failed");
-                if let Err(rollback) = raw(&mut tx, "ROLLBACK").await {
-                    tracing::debug!(error = ?rollback, "nothing was left to roll back");
-                }
-                group.iter_mut().for_each(|unit| unit.fail(error.clone()));
+    let mut received = Vec::with_capacity(GROUP_UNITS_MAX);
+    let mut closing = Vec::new();
+    while closing.is_empty() && queue.recv_many(&mut received, GROUP_UNITS_MAX).await > 0 {
+        let mut group = Vec::with_capacity(received.len());
+        for item in received.drain(..) {
+            match item {
+                Queue::Unit(unit) => group.push(unit),
+                Queue::Close(done) => closing.push(done),
             }
         }
-        group.clear();
+        if let Err(error) = settle_group(&options, &mut tx, group).await {
+            tracing::error!(?error, "the disk refused a commit: nothing more is written until a restart");
+            break;
+        }
     }
+    queue.close();
     if let Connection::SqliteWriter(writer) = tx.connection
         && let Err(error) = writer.close().await
     {
         tracing::warn!(%error, "the writer's connection did not close cleanly");
     }
+    drop(closing);
 }
 
-async fn commit_group(tx: &mut Tx, group: &mut [Box<dyn QueuedUnit>]) -> Result<()> {
-    raw(tx, "BEGIN IMMEDIATE").await?;
-    for unit in group {
-        raw(tx, "SAVEPOINT unit").await?;
-        if !unit.run(tx).await {
-            raw(tx, "ROLLBACK TO unit").await?;
+/// Commits and acknowledges a group; an error means that the writer must stop.
+async fn settle_group(
+    options: &SqliteConnectOptions,
+    tx: &mut Tx,
+    mut group: Vec<Box<dyn QueuedUnit>>,
+) -> Result<()> {
+    while !group.is_empty() {
+        match commit_group(tx, &mut group).await {
+            Ok(()) => {
+                group.iter_mut().for_each(|unit| unit.acknowledge());
+                return Ok(());
+            }
+            Err(GroupFailure::Unit(culprit)) => {
+                reopen(options, tx).await?;
+                let mut culprit = group.remove(culprit);
+                culprit.fail(Error::internal("a unit of work went on after the database refused a statement"));
+            }
+            Err(GroupFailure::Commit(error)) => {
+                tracing::warn!(?error, units = group.len(), "a group commit failed");
+                reopen(options, tx).await?;
+                group.iter_mut().for_each(|unit| unit.fail(error.clone()));
+                return Ok(());
+            }
+            Err(GroupFailure::Disk(error)) => {
+                group.iter_mut().for_each(|unit| unit.fail(error.clone()));
+                return Err(error);
+            }
         }
-        raw(tx, "RELEASE unit").await?;
     }
-    raw(tx, "COMMIT").await
+    Ok(())
 }
 
-async fn raw(tx: &mut Tx, statement: &'static str) -> Result<()> {
-    tx.execute(super::Sql::new(statement), Vec::new()).await.map(drop)
+async fn commit_group(tx: &mut Tx, group: &mut [Box<dyn QueuedUnit>]) -> Result<(), GroupFailure> {
+    control(tx, "BEGIN IMMEDIATE").await?;
+    for (place, unit) in group.iter_mut().enumerate() {
+        control(tx, "SAVEPOINT unit").await?;
+        tx.in_unit = true;
+        let keep = unit.run(tx).await;
+        tx.in_unit = false;
+        tx.trouble = Trouble::default();
+        // A full disk, say, ends the whole transaction, and the savepoint with it.
+        let end = if keep { "RELEASE unit" } else { "ROLLBACK TO unit; RELEASE unit" };
+        if tx.control(end).await.is_err() {
+            return Err(GroupFailure::Unit(place));
+        }
+    }
+    control(tx, "COMMIT").await
+}
+
+async fn control(tx: &mut Tx, statement: &'static str) -> Result<(), GroupFailure> {
+    tx.control(statement).await.map_err(|error| {
+        if tx.trouble.disk { GroupFailure::Disk(error) } else { GroupFailure::Commit(error) }
+    })
+}
+
+/// A fresh connection in place of one whose transaction is in doubt; closing the old
+/// one rolls back what it holds.
+async fn reopen(options: &SqliteConnectOptions, tx: &mut Tx) -> Result<()> {
+    let fresh = options.connect().await.map_err(super::error::translate)?;
+    let old = std::mem::replace(tx, Tx::new(Connection::SqliteWriter(fresh)));
+    if let Connection::SqliteWriter(old) = old.connection
+        && let Err(error) = old.close().await
+    {
+        tracing::debug!(%error, "the writer's connection did not close cleanly");
+    }
+    Ok(())
 }

@@ -1,0 +1,52 @@
+//! Embeds the migrations: lists the twin files of `migrations/` as constants.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations").canonicalize()?;
+    println!("cargo::rerun-if-changed={}", migrations.display());
+    let sqlite = list(&migrations.join("sqlite"))?;
+    let postgres = list(&migrations.join("postgres"))?;
+    let mut code = String::from("/// Every migration, by number.\npub(super) const EMBEDDED: &[Migration] = &[\n");
+    for (name, file) in &sqlite {
+        let Some(twin) = postgres.get(name) else {
+            return Err(format!("`migrations/sqlite/{name}.sql` has no twin in `migrations/postgres`").into());
+        };
+        let number: u32 = name
+            .split('_')
+            .next()
+            .and_then(|digits| digits.parse().ok())
+            .ok_or_else(|| format!("`{name}` does not begin with a number such as `0001_`"))?;
+        writeln!(
+            code,
+            "    Migration {{ number: {number}, name: {name:?}, sqlite: include_str!({file:?}), \
+             postgres: include_str!({twin:?}) }},"
+        )?;
+    }
+    if let Some(name) = postgres.keys().find(|name| !sqlite.contains_key(*name)) {
+        return Err(format!("`migrations/postgres/{name}.sql` has no twin in `migrations/sqlite`").into());
+    }
+    code.push_str("];\n");
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo names OUT_DIR")?);
+    #[expect(clippy::disallowed_methods, reason = "a build script writes where cargo tells it")]
+    std::fs::write(out.join("migrations.rs"), code)?;
+    Ok(())
+}
+
+/// The migrations of a folder, from their name without `.sql` to their file.
+fn list(folder: &Path) -> Result<BTreeMap<String, PathBuf>, Failure> {
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "sql") {
+            let name = path.file_stem().and_then(|stem| stem.to_str()).ok_or("a migration's name is not text")?;
+            found.insert(name.to_owned(), path.clone());
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,16 @@
+//! Every statement of the host, so that a test can prepare each on both engines.
+
+use super::Sql;
+
+/// A module's name and its statements.
+type Module = (&'static str, &'static [(&'static str, Sql)]);
+
+/// One line for each module of `db/` that has statements.
+const MODULES: &[Module] = &[("audit", super::audit::STATEMENTS), ("outbox", super::outbox::STATEMENTS)];
+
+/// Every statement with its name, such as `audit::INSERT`.
+pub fn statements() -> impl Iterator<Item = (String, Sql)> {
+    MODULES.iter().flat_map(|(module, statements)| {
+        statements.iter().map(move |(name, sql)| (format!("{module}::{name}"), *sql))
+    })
+}
