@@ -11,7 +11,8 @@ fn main() -> Result<(), Failure> {
     println!("cargo::rerun-if-changed={}", migrations.display());
     let sqlite = list(&migrations.join("sqlite"))?;
     let postgres = list(&migrations.join("postgres"))?;
-    let mut code = String::from("/// Every migration, by number.\npub(super) const EMBEDDED: &[Migration] = &[\n");
+    let mut code =
+        String::from("/// Every migration, by number.\npub(super) const EMBEDDED: &[Migration] = &[\n");
     for (name, file) in &sqlite {
         let Some(twin) = postgres.get(name) else {
             return Err(format!("`migrations/sqlite/{name}.sql` has no twin in `migrations/postgres`").into());
@@ -44,7 +45,8 @@ fn list(folder: &Path) -> Result<BTreeMap<String, PathBuf>, Failure> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "sql") {
-            let name = path.file_stem().and_then(|stem| stem.to_str()).ok_or("a migration's name is not text")?;
+            let name =
+                path.file_stem().and_then(|stem| stem.to_str()).ok_or("a migration's name is not text")?;
             found.insert(name.to_owned(), path.clone());
         }
     }

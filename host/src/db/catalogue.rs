@@ -6,7 +6,11 @@ use super::Sql;
 type Module = (&'static str, &'static [(&'static str, Sql)]);
 
 /// One line for each module of `db/` that has statements.
-const MODULES: &[Module] = &[("audit", super::audit::STATEMENTS), ("outbox", super::outbox::STATEMENTS)];
+const MODULES: &[Module] = &[
+    ("audit", super::audit::STATEMENTS),
+    ("deliveries", super::deliveries::STATEMENTS),
+    ("outbox", super::outbox::STATEMENTS),
+];
 
 /// Every statement with its name, such as `audit::INSERT`.
 pub fn statements() -> impl Iterator<Item = (String, Sql)> {

@@ -170,7 +170,10 @@ pub(super) async fn postgres(connection: &mut PgConnection) -> Result<Vec<&'stat
     for migration in &pending {
         apply_postgres(connection, migration).await.map_err(migration_failed(migration))?;
     }
-    sqlx::raw_sql(SECURE).execute(connection).await.map_err(OpenError::database("grant the server's rights"))?;
+    sqlx::raw_sql(SECURE)
+        .execute(connection)
+        .await
+        .map_err(OpenError::database("grant the server's rights"))?;
     Ok(pending.into_iter().map(|migration| migration.name).collect())
 }
 
@@ -236,11 +239,8 @@ fn pending(applied: Vec<Applied>) -> Result<Vec<&'static Migration>, OpenError> 
 impl Migration {
     /// Over both dialects, so that twins stay twins.
     fn checksum(&self) -> String {
-        let digest = Sha256::new()
-            .chain_update(self.sqlite)
-            .chain_update([0])
-            .chain_update(self.postgres)
-            .finalize();
+        let digest =
+            Sha256::new().chain_update(self.sqlite).chain_update([0]).chain_update(self.postgres).finalize();
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }

@@ -85,7 +85,9 @@ impl Drop for Reader {
     fn drop(&mut self) {
         let Some(tx) = self.tx.take() else { return };
         // Outside a runtime the connection is closed, which ends its transaction too.
-        if self.is_snapshot && let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        if self.is_snapshot
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
             runtime.spawn(tx.roll_back());
         }
     }

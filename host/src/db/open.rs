@@ -12,6 +12,7 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use super::postgres::{DIRECTORY_ROLE, Postgres, SERVER_ROLE, login_options};
 use super::sqlite::{self, Sqlite};
 use super::{Db, migrate};
+use crate::files::{DatabaseLock, FileError};
 
 /// The first version of SQLite without the fault that can corrupt a database when a
 /// write and a checkpoint race.
@@ -82,6 +83,9 @@ pub enum OpenError {
         #[source]
         source: sqlx::Error,
     },
+    /// The file cannot be had; another server may have it.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The database is not safe to serve from; the text says why and what to do.
     #[error("{0}")]
     Refused(String),
@@ -103,11 +107,12 @@ impl Db {
     pub async fn open(config: &Config) -> Result<Self, OpenError> {
         match config {
             Config::Sqlite { file } => {
+                let lock = DatabaseLock::take(file)?;
                 let mut writer =
                     sqlite::options(file).connect().await.map_err(OpenError::database("open"))?;
                 check_sqlite(&mut writer).await?;
                 migrate::sqlite(&mut writer).await?;
-                Ok(Self::Sqlite(Sqlite::start(file, writer, ())))
+                Ok(Self::Sqlite(Sqlite::start(file, writer, lock)))
             }
             Config::Postgres(config) => {
                 let mut connection =
@@ -129,6 +134,7 @@ impl Db {
     pub async fn migrate(config: &Config) -> Result<Vec<&'static str>, OpenError> {
         match config {
             Config::Sqlite { file } => {
+                let _lock = DatabaseLock::take(file)?;
                 let mut connection =
                     sqlite::options(file).connect().await.map_err(OpenError::database("open"))?;
                 check_sqlite(&mut connection).await?;

@@ -113,7 +113,7 @@ impl Postgres {
     /// Opens the pools; the checks of `open.rs` have passed.
     pub(super) fn new(config: &PostgresConfig) -> Result<Self, OpenError> {
         let half = config.connections_max.div_ceil(2);
-        let pool = |role, size| Ok(Pool::new(PgConnect(options(config, role)?), size));
+        let pool = |role, size| Ok::<_, OpenError>(Pool::new(PgConnect(options(config, role)?), size));
         Ok(Self {
             readers: pool(SERVER_ROLE, half)?,
             writers: pool(SERVER_ROLE, half)?,
@@ -251,14 +251,14 @@ async fn commit<T>(mut tx: Tx, answer: T) -> Run<T> {
     if again { Run::Again(error) } else { Run::Done(Err(unavailable(error))) }
 }
 
-
 fn unavailable(error: Error) -> Error {
     if matches!(error, Error::Unavailable(_)) { error } else { Error::unavailable(error) }
 }
 
 fn lane(tenant: &str) -> usize {
     // Tenants' ids end in random letters; any spread will do.
-    tenant.bytes().fold(0, |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte))) % RERUN_LANES
+    tenant.bytes().fold(0, |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)))
+        % RERUN_LANES
 }
 
 /// None before the first rerun, then 1, 2, 4, … milliseconds: the turn already keeps

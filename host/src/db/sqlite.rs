@@ -251,7 +251,8 @@ async fn settle_group(
             Err(GroupFailure::Unit(culprit)) => {
                 reopen(options, tx).await?;
                 let mut culprit = group.remove(culprit);
-                culprit.fail(Error::internal("a unit of work went on after the database refused a statement"));
+                culprit
+                    .fail(Error::internal("a unit of work went on after the database refused a statement"));
             }
             Err(GroupFailure::Commit(error)) => {
                 tracing::warn!(?error, units = group.len(), "a group commit failed");
