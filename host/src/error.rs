@@ -19,6 +19,9 @@ pub struct Fault {
     pub code: Cow<'static, str>,
     /// For a person: what is wrong and how to mend it.
     pub message: String,
+    /// What the texts of other languages name, such as `max`.
+    #[serde(skip)]
+    pub params: Vec<(&'static str, String)>,
 }
 
 impl Fault {
@@ -28,7 +31,14 @@ impl Fault {
         code: impl Into<Cow<'static, str>>,
         message: impl Into<String>,
     ) -> Self {
-        Self { pointer: pointer.into(), code: code.into(), message: message.into() }
+        Self { pointer: pointer.into(), code: code.into(), message: message.into(), params: Vec::new() }
+    }
+
+    /// The same with a value that the texts of other languages name.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.params.push((name, value.to_string()));
+        self
     }
 }
 

@@ -9,6 +9,8 @@ pub mod db;
 pub mod domain;
 pub mod error;
 pub mod files;
+pub mod http;
 pub mod ids;
 pub mod metrics;
 pub mod ops;
+pub mod texts;

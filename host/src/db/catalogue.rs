@@ -7,8 +7,10 @@ type Module = (&'static str, &'static [(&'static str, Sql)]);
 
 /// One line for each module of `db/` that has statements.
 const MODULES: &[Module] = &[
+    ("access", super::access::STATEMENTS),
     ("audit", super::audit::STATEMENTS),
     ("deliveries", super::deliveries::STATEMENTS),
+    ("idempotency", super::idempotency::STATEMENTS),
     ("outbox", super::outbox::STATEMENTS),
 ];
 

@@ -4,11 +4,13 @@
 //! their durability and the tenant that PostgreSQL's row-level security sees.
 //! It never calls a plugin and never opens a network connection but its own.
 
+pub(crate) mod access;
 pub(crate) mod audit;
 pub mod catalogue;
 mod codec;
 pub(crate) mod deliveries;
 mod error;
+pub(crate) mod idempotency;
 mod migrate;
 mod open;
 pub(crate) mod outbox;

@@ -1,6 +1,7 @@
 //! Who acts: the tenant, the principal and the rights that every use case asks for.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::ids::{EventId, OrgUnitId, TenantId, TokenId, UserId};
 use super::permission::{Permission, RecordScope, Role, widest_reach};
@@ -106,6 +107,20 @@ pub struct Actor {
     pub cause: Option<Cause>,
     /// The request that this is part of, for audit lines.
     pub request_id: Option<Arc<str>>,
+    /// The key under which the request must take effect only once, if it has one.
+    pub once: Option<Arc<Once>>,
+}
+
+/// An `Idempotency-Key` and what it was sent with: `ops::Core::write_once` keeps the
+/// answer under it in the transaction of the write.
+#[derive(Debug)]
+pub struct Once {
+    /// The key, chosen by the client.
+    pub key: String,
+    /// Hash of method, path, query and body: another request may not use the same key.
+    pub fingerprint: String,
+    /// Set when the answer was kept by an earlier request.
+    pub replayed: AtomicBool,
 }
 
 /// The place of an actor in the tree of org units.
@@ -150,6 +165,7 @@ impl Actor {
             via_plugin: None,
             cause: None,
             request_id: None,
+            once: None,
         }
     }
 

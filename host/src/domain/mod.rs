@@ -4,6 +4,7 @@ pub mod actor;
 pub mod audit;
 pub mod check;
 pub mod customer;
+pub mod credential;
 pub mod event;
 pub mod field;
 pub mod grant;

@@ -67,11 +67,7 @@ pub struct Page<T> {
 impl<T> Page<T> {
     /// The page of `rows`, which were fetched with [`PageRequest::fetch`]; `key` is what
     /// the list is sorted by, and unique.
-    pub fn of<K: Serialize>(
-        request: &PageRequest,
-        mut rows: Vec<T>,
-        key: impl Fn(&T) -> K,
-    ) -> Self {
+    pub fn of<K: Serialize>(request: &PageRequest, mut rows: Vec<T>, key: impl Fn(&T) -> K) -> Self {
         let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
         let more = rows.len() > limit;
         rows.truncate(limit);
@@ -117,6 +113,9 @@ mod tests {
     fn a_cursor_of_another_list_is_refused() {
         let request = PageRequest::new(None, Some(encode(&("a", 1))));
         assert!(matches!(request.after::<i64>(), Err(Error::Invalid { .. })));
-        assert!(matches!(PageRequest::new(None, Some("%".to_owned())).after::<i64>(), Err(Error::Invalid { .. })));
+        assert!(matches!(
+            PageRequest::new(None, Some("%".to_owned())).after::<i64>(),
+            Err(Error::Invalid { .. })
+        ));
     }
 }

@@ -5,8 +5,10 @@
 //! what may have changed, writes the row, and appends the audit line and the event.
 //! This module never names wasmtime, axum or sqlx.
 
+pub mod access;
 pub mod audit;
 pub mod events;
+pub mod idempotency;
 pub mod plugins;
 
 use std::sync::{Arc, OnceLock};
@@ -27,13 +29,15 @@ pub struct Core {
     pub clock: Arc<dyn Clock>,
     /// New ids and secrets.
     pub ids: Arc<dyn Ids>,
+    /// Credentials that were looked up a moment ago.
+    pub credentials: access::Credentials,
     plugins: OnceLock<Arc<dyn Plugins>>,
 }
 
 impl Core {
     /// A core whose plugins are connected later, because they are built on it.
     pub fn new(db: Db, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        Self { db, clock, ids, plugins: OnceLock::new() }
+        Self { db, clock, ids, credentials: access::Credentials::default(), plugins: OnceLock::new() }
     }
 
     /// Connects the plugin host. Does nothing the second time.

@@ -1,0 +1,58 @@
+//! The header `Idempotency-Key`: says which requests are the same one sent again.
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest as _, Sha256};
+
+use super::{HttpState, Problem, json};
+
+const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
+/// Characters of a key at most.
+const KEY_CHARS_MAX: usize = 255;
+
+/// A key and the hash of the request that it was sent with; `auth` hands it to the actor.
+#[derive(Clone, Debug)]
+pub(super) struct Fingerprint {
+    pub(super) key: String,
+    pub(super) fingerprint: String,
+}
+
+/// Takes the fingerprint of a POST with a key. Streaming routes are outside of this layer.
+pub(super) async fn fingerprint(State(state): State<HttpState>, request: Request, next: Next) -> Response {
+    if request.method() != Method::POST || !request.headers().contains_key(HEADER) {
+        return next.run(request).await;
+    }
+    match read(&state, request).await {
+        Ok(request) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn read(state: &HttpState, request: Request) -> Result<Request, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let key = key(&parts.headers)?;
+    let bytes = json::collect(&parts.headers, body, state.options.body_bytes_max).await?;
+    let mut hash = Sha256::new();
+    let target = parts.uri.path_and_query().map(|target| target.as_str()).unwrap_or_default();
+    for part in [parts.method.as_str().as_bytes(), target.as_bytes(), &bytes] {
+        // With its length, so that no two requests give the same bytes.
+        hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
+        hash.update(part);
+    }
+    let fingerprint = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    parts.extensions.insert(Fingerprint { key, fingerprint });
+    Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
+fn key(headers: &HeaderMap) -> Result<String, Problem> {
+    let mut sent = headers.get_all(HEADER).iter();
+    let key = sent.next().and_then(|key| key.to_str().ok()).filter(|_| sent.next().is_none());
+    let key = key.filter(|key| (1..=KEY_CHARS_MAX).contains(&key.len()));
+    key.map(str::to_owned).ok_or_else(|| {
+        Problem::of_kind(StatusCode::BAD_REQUEST, "malformed_request", "bad_header", "")
+            .with("header", "Idempotency-Key")
+    })
+}

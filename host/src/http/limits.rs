@@ -1,0 +1,131 @@
+//! Requests per second of a token or person, and of a whole tenant.
+//!
+//! Each server counts for itself. A burst may be as large as a window's quota; after
+//! it the quota comes back evenly.
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use governor::clock::{Clock as _, DefaultClock};
+use governor::middleware::StateInformationMiddleware;
+use governor::state::keyed::DefaultKeyedStateStore;
+use governor::{Quota, RateLimiter};
+
+use super::{HttpState, Problem};
+use crate::domain::actor::Actor;
+
+/// After this many requests the counters of those who have been quiet are dropped.
+const SWEEP_REQUESTS: u32 = 10_000;
+/// Counters at most; beyond it the quiet ones are dropped at once.
+const COUNTERS_MAX: usize = 100_000;
+
+/// So many requests in so many seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Requests in a window.
+    pub requests: NonZeroU32,
+    /// Length of the window.
+    pub seconds: NonZeroU32,
+}
+
+impl RateLimit {
+    /// `requests` in `seconds`; at least one each.
+    #[must_use]
+    pub const fn new(requests: u32, seconds: u32) -> Self {
+        const fn at_least_one(value: u32) -> NonZeroU32 {
+            match NonZeroU32::new(value) {
+                Some(value) => value,
+                None => NonZeroU32::MIN,
+            }
+        }
+        Self { requests: at_least_one(requests), seconds: at_least_one(seconds) }
+    }
+
+    fn quota(self) -> Quota {
+        let window = Duration::from_secs(u64::from(self.seconds.get()));
+        let period = (window / self.requests.get()).max(Duration::from_nanos(1));
+        Quota::with_period(period).expect("a period above zero").allow_burst(self.requests)
+    }
+}
+
+type Limiter = RateLimiter<String, DefaultKeyedStateStore<String>, DefaultClock, StateInformationMiddleware>;
+
+/// The counters of a server.
+pub(super) struct Limits {
+    principal: (RateLimit, Limiter),
+    tenant: (RateLimit, Limiter),
+    requests: AtomicU32,
+}
+
+impl Limits {
+    pub(super) fn new(principal: RateLimit, tenant: RateLimit) -> Self {
+        let limiter = |limit: RateLimit| {
+            (limit, RateLimiter::keyed(limit.quota()).with_middleware::<StateInformationMiddleware>())
+        };
+        Self { principal: limiter(principal), tenant: limiter(tenant), requests: AtomicU32::new(0) }
+    }
+
+    fn sweep(&self) {
+        let full = self.principal.1.len() > COUNTERS_MAX;
+        if self.requests.fetch_add(1, Ordering::Relaxed) % SWEEP_REQUESTS == 0 || full {
+            self.principal.1.retain_recent();
+            self.tenant.1.retain_recent();
+        }
+    }
+}
+
+/// What a client may still do, for the `RateLimit-*` headers of every answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rate {
+    limit: u32,
+    remaining: u32,
+    reset_s: u32,
+}
+
+impl Rate {
+    pub(super) fn write(self, headers: &mut HeaderMap) {
+        let Self { limit, remaining, reset_s } = self;
+        for (name, value) in
+            [("ratelimit-limit", limit), ("ratelimit-remaining", remaining), ("ratelimit-reset", reset_s)]
+        {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
+        }
+    }
+}
+
+/// Counts a request of `actor`; answers the tighter of the two limits.
+pub(super) fn check(state: &HttpState, actor: &Actor) -> (Rate, Result<(), Problem>) {
+    let limits = &state.limits;
+    limits.sweep();
+    let principal = format!("{}:{}", actor.tenant, actor.principal.id());
+    let (own, refused) = count(&limits.principal, &principal);
+    if refused.is_err() {
+        return (own, refused);
+    }
+    let (all, refused) = count(&limits.tenant, &actor.tenant.to_string());
+    if refused.is_err() || all.remaining < own.remaining { (all, refused) } else { (own, Ok(())) }
+}
+
+fn count((limit, limiter): &(RateLimit, Limiter), key: &String) -> (Rate, Result<(), Problem>) {
+    let full = limit.requests.get();
+    match limiter.check_key(key) {
+        Ok(snapshot) => {
+            let remaining = snapshot.remaining_burst_capacity();
+            let used = u64::from(full.saturating_sub(remaining));
+            let reset_s = (used * u64::from(limit.seconds.get())).div_ceil(u64::from(full));
+            let reset_s = u32::try_from(reset_s).unwrap_or(u32::MAX);
+            (Rate { limit: full, remaining, reset_s }, Ok(()))
+        }
+        Err(not_until) => {
+            let wait = not_until.wait_time_from(DefaultClock::default().now());
+            let reset_s = u32::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX).max(1);
+            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests")
+                .with("limit", limit.requests)
+                .with("seconds", limit.seconds)
+                .retry_after(reset_s);
+            (Rate { limit: full, remaining: 0, reset_s }, Err(problem))
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! REST: the only place that knows axum. One file for each resource.
+//!
+//! A handler takes apart the request with strict extractors ([`ValidJson`],
+//! [`ValidQuery`], [`MergePatch`], [`Path`], `Actor`), calls one use case and turns its
+//! answer into a response. It decides nothing: permissions and rules are in `ops`.
+
+mod auth;
+mod context;
+mod health;
+mod idempotency;
+mod json;
+mod limits;
+mod openapi;
+mod page;
+mod problem;
+mod query;
+mod schema;
+mod strict;
+mod version;
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use utoipa_axum::router::OpenApiRouter;
+
+pub use context::RequestContext;
+pub use json::{MergePatch, ValidJson};
+pub use limits::RateLimit;
+pub use openapi::document as openapi;
+pub use page::{Page, PageQuery, PageRequest};
+pub use problem::{Problem, ProblemDocument};
+pub use query::{Path, ValidQuery};
+pub use version::{IfMatch, RequiredIfMatch, Versioned};
+
+use crate::error::Error;
+use crate::ops::Core;
+use limits::Limits;
+
+/// What a handler answers; a [`crate::error::Error`] becomes a [`Problem`] with `?`.
+pub type Result<T, E = Problem> = std::result::Result<T, E>;
+
+/// The part of every address of the API.
+pub const API_PREFIX: &str = "/api/v1";
+
+/// How the server speaks HTTP.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Bytes of an ordinary body at most; streaming routes have limits of their own.
+    pub body_bytes_max: usize,
+    /// How long an ordinary request may take.
+    pub timeout: Duration,
+    /// Requests of one token or person.
+    pub principal_limit: RateLimit,
+    /// Requests of one tenant.
+    pub tenant_limit: RateLimit,
+    /// The server is reached through HTTPS: cookies are marked so, and browsers told to stay with it.
+    pub secure: bool,
+    /// A proxy of ours stands in front and appends the client's address to `X-Forwarded-For`.
+    pub trust_forwarded_for: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 1024 * 1024,
+            timeout: Duration::from_secs(30),
+            principal_limit: RateLimit::new(6_000, 60),
+            tenant_limit: RateLimit::new(30_000, 60),
+            secure: false,
+            trust_forwarded_for: false,
+        }
+    }
+}
+
+/// What handlers work with; cheap to clone.
+#[derive(Clone)]
+pub struct HttpState {
+    /// What every use case works with.
+    pub core: Arc<Core>,
+    /// How the server speaks HTTP.
+    pub options: Arc<Options>,
+    /// Cancelled when the server stops: streams end themselves then.
+    pub shutdown: CancellationToken,
+    limits: Arc<Limits>,
+}
+
+impl HttpState {
+    /// The state of a server's router.
+    #[must_use]
+    pub fn new(core: Arc<Core>, options: Options, shutdown: CancellationToken) -> Self {
+        let limits = Arc::new(Limits::new(options.principal_limit, options.tenant_limit));
+        Self { core, options: Arc::new(options), shutdown, limits }
+    }
+
+    /// The session cookie's name; browsers take `__Host-` only with HTTPS.
+    fn cookie_name(&self) -> &'static str {
+        if self.options.secure { "__Host-hospes" } else { "hospes" }
+    }
+}
+
+/// The whole server as a router; `/metrics` is added by whoever listens.
+pub fn router(state: HttpState) -> Router {
+    let (api, document) = api(&state).split_for_parts();
+    Router::new()
+        .merge(api)
+        .merge(openapi::routes(document))
+        .merge(health::routes())
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(state.clone(), add_headers))
+        .layer(middleware::from_fn_with_state(state.clone(), context::surround))
+        .layer(CompressionLayer::new())
+        .with_state(state)
+}
+
+/// The API with its description; [`openapi`] needs the latter without a database.
+fn api(state: &HttpState) -> OpenApiRouter<HttpState> {
+    let ordinary = ordinary_routes()
+        .layer(middleware::from_fn_with_state(state.clone(), idempotency::fingerprint))
+        .layer(middleware::from_fn_with_state(state.clone(), limit_time))
+        .layer(DefaultBodyLimit::max(state.options.body_bytes_max));
+    let streaming = streaming_routes().layer(DefaultBodyLimit::disable());
+    described(ordinary.merge(streaming))
+}
+
+fn described(routes: OpenApiRouter<HttpState>) -> OpenApiRouter<HttpState> {
+    OpenApiRouter::with_openapi(openapi::frame()).nest(API_PREFIX, routes)
+}
+
+/// Requests with a small body that are answered soon.
+fn ordinary_routes() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::new()
+}
+
+/// Uploads, downloads and event streams: they bound their bodies and their time themselves.
+fn streaming_routes() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::new()
+}
+
+async fn limit_time(State(state): State<HttpState>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(state.options.timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_elapsed) => {
+            tracing::warn!(timeout_ms = state.options.timeout.as_millis(), "a request took too long");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "timeout").into_response()
+        }
+    }
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    Error::internal(format!("a handler panicked: {text}")).into_response()
+}
+
+/// Headers that keep browsers from doing what an API's answers are not for.
+async fn add_headers(State(state): State<HttpState>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let mut default = |name: HeaderName, value: &'static str| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    default(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    default(header::X_FRAME_OPTIONS, "DENY");
+    default(header::REFERRER_POLICY, "no-referrer");
+    default(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+    // What a tenant sees must not stay in a shared cache.
+    default(header::CACHE_CONTROL, "no-store");
+    if state.options.secure {
+        default(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    }
+    response
+}
