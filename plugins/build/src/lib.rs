@@ -1,0 +1,198 @@
+//! Compiles plugin crates of this workspace to components.
+//!
+//! The build scripts of `plugins/bundle` and `tests` share it. A nested cargo
+//! builds the crate for `wasm32-unknown-unknown`; `wit-component` wraps the core
+//! module. It needs no tool but rustup's cargo, and no network once the crates
+//! in `Cargo.lock` have been fetched.
+#![expect(clippy::disallowed_methods, reason = "a build script reads its environment and writes to OUT_DIR")]
+
+use std::env;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use wit_component::ComponentEncoder;
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// The profile of every guest. Speed before size: fuel counts executed
+/// instructions, so what the optimiser saves, a tenant's budget gains; the
+/// module is compiled once per install. It is passed on the command line so that
+/// the workspace's own release profile stays the server's.
+const PROFILE: [&str; 6] = [
+    "profile.release.opt-level=3",
+    "profile.release.lto=\"fat\"",
+    "profile.release.codegen-units=1",
+    "profile.release.panic=\"abort\"",
+    "profile.release.strip=true",
+    "profile.release.debug=false",
+];
+
+/// What the outer cargo sets for a build script or for its own children and what
+/// would change or break the build of a guest: a clippy wrapper, coverage flags,
+/// another target folder, another profile.
+const UNSET_PREFIXES: [&str; 11] = [
+    "CARGO_BUILD_",
+    "CARGO_CFG_",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "CARGO_FEATURE_",
+    "CARGO_INCREMENTAL",
+    "CARGO_MANIFEST_",
+    "CARGO_PKG_",
+    "CARGO_PROFILE_",
+    "CARGO_TARGET_",
+    "RUSTC_W",
+    "RUSTFLAGS",
+];
+
+/// Why a guest could not be built. The text says what to do.
+pub struct Failure(String);
+
+/// What cargo prints when a build script's `main` answers an error.
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Builds the guests of one build script.
+#[derive(Debug)]
+pub struct Builder {
+    workspace: PathBuf,
+    out_dir: PathBuf,
+}
+
+impl Builder {
+    /// For the running build script, whose crate lies so many folders below the
+    /// workspace's root. Tells cargo to run it again when the contract, the SDK
+    /// or a dependency changes, and adds the wasm target if it is missing.
+    pub fn new(depth: usize) -> Result<Self, Failure> {
+        let folder = variable("CARGO_MANIFEST_DIR")?;
+        let workspace = Path::new(&folder)
+            .ancestors()
+            .nth(depth)
+            .ok_or_else(|| Failure(format!("{folder} is not {depth} folders deep")))?
+            .to_owned();
+        for path in ["wit", "sdk/src", "sdk/Cargo.toml", "Cargo.toml", "Cargo.lock"] {
+            rerun_if_changed(&workspace.join(path));
+        }
+        ensure_target()?;
+        Ok(Self { workspace, out_dir: variable("OUT_DIR")?.into() })
+    }
+
+    /// Compiles a package of the workspace, which lies in this folder of it, and
+    /// answers where in `OUT_DIR` its component is.
+    pub fn component(&self, package: &str, folder: &str) -> Result<PathBuf, Failure> {
+        for part in ["src", "Cargo.toml", "plugin.toml"] {
+            rerun_if_changed(&self.workspace.join(folder).join(part));
+        }
+        let core = read(&self.core_module(package)?)?;
+        let component =
+            encode(&core).map_err(|error| Failure(format!("`{package}` is no component: {error:?}")))?;
+        let path = self.out_dir.join(format!("{package}.wasm"));
+        fs::write(&path, component)
+            .map_err(|error| Failure(format!("cannot write {}: {error}", path.display())))?;
+        Ok(path)
+    }
+
+    /// Runs cargo, in a target folder of the guests' own: the outer cargo holds
+    /// the lock of the workspace's.
+    fn core_module(&self, package: &str) -> Result<PathBuf, Failure> {
+        let target_dir = self.target_dir();
+        let mut cargo = Command::new(variable("CARGO")?);
+        cargo
+            .current_dir(&self.workspace)
+            .args(["build", "--lib", "--release", "--locked", "--target", TARGET])
+            .args(["--package", package])
+            .arg("--target-dir")
+            .arg(&target_dir);
+        for setting in PROFILE {
+            cargo.args(["--config", setting]);
+        }
+        for (name, _) in env::vars_os() {
+            let name = name.to_string_lossy().into_owned();
+            if UNSET_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+                cargo.env_remove(name);
+            }
+        }
+        let output = run(&mut cargo)?;
+        if !output.status.success() {
+            let log = String::from_utf8_lossy(&output.stderr);
+            return Err(Failure(format!("`{package}` does not compile:\n{log}")));
+        }
+        let file = format!("{}.wasm", package.replace('-', "_"));
+        Ok(target_dir.join(TARGET).join("release").join(file))
+    }
+
+    /// One folder for the guests of all build scripts and profiles, so that what
+    /// they share is compiled once: beside the profiles, two above cargo's
+    /// `build` folder. In a layout without one, `OUT_DIR`.
+    fn target_dir(&self) -> PathBuf {
+        let build = self.out_dir.ancestors().find(|folder| folder.ends_with("build"));
+        let shared = build.and_then(|folder| folder.ancestors().nth(2));
+        shared.unwrap_or(&self.out_dir).join("guests")
+    }
+}
+
+/// Wraps a core module, which carries its WIT in custom sections.
+fn encode(core: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let mut encoder = ComponentEncoder::default();
+    encoder.validate(true);
+    encoder.module(core)?;
+    Ok(encoder.encode()?)
+}
+
+fn ensure_target() -> Result<(), Failure> {
+    if target_is_installed()? {
+        return Ok(());
+    }
+    let mut rustup = Command::new("rustup");
+    rustup.args(["target", "add", TARGET]);
+    let outcome = run(&mut rustup);
+    if target_is_installed()? {
+        return Ok(());
+    }
+    let cause = match outcome {
+        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+        Err(failure) => failure.to_string(),
+    };
+    Err(Failure(format!(
+        "the plugins need Rust's standard library for {TARGET}, and adding it failed.\n\
+         Run this in the workspace, then build again:\n\n    rustup target add {TARGET}\n\n{cause}"
+    )))
+}
+
+fn target_is_installed() -> Result<bool, Failure> {
+    let mut rustc = Command::new(variable("RUSTC")?);
+    rustc.args(["--print", "target-libdir", "--target", TARGET]);
+    let output = run(&mut rustc)?;
+    let folder = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    Ok(output.status.success() && Path::new(&folder).is_dir())
+}
+
+fn run(command: &mut Command) -> Result<Output, Failure> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    command.output().map_err(|error| Failure(format!("cannot run {name}: {error}")))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|error| Failure(format!("cannot read {}: {error}", path.display())))
+}
+
+fn variable(name: &str) -> Result<String, Failure> {
+    env::var(name).map_err(|_missing| Failure(format!("cargo sets {name} for build scripts")))
+}
+
+#[expect(clippy::print_stdout, reason = "this is how a build script talks to cargo")]
+fn rerun_if_changed(path: &Path) {
+    println!("cargo::rerun-if-changed={}", path.display());
+}

@@ -1,0 +1,82 @@
+//! Rust types and calls generated from `wit/`: one module for everything that a
+//! plugin may import, one for each extension point that it may export.
+//!
+//! The extension points are worlds of their own because WIT has no optional
+//! export; `with` makes all of them share the types of `imports`.
+
+pub use imports::hospes::plugin::types;
+
+pub mod imports {
+    wit_bindgen::generate!({
+        world: "imports",
+        path: "../wit",
+        generate_all,
+        additional_derives: [PartialEq],
+    });
+}
+
+/// Generates the bindings of one extension point and its export macro.
+macro_rules! extension_point {
+    ($module:ident, $world:literal, $interface:literal, $export:literal, $here:literal) => {
+        pub mod $module {
+            wit_bindgen::generate!({
+                world: $world,
+                path: "../wit",
+                pub_export_macro: true,
+                export_macro_name: $export,
+                default_bindings_module: $here,
+                type_section_suffix: $world,
+                additional_derives: [PartialEq],
+                with: {
+                    "hospes:plugin/types@1.0.0": crate::bindings::imports::hospes::plugin::types,
+                    "hospes:plugin/context@1.0.0": crate::bindings::imports::hospes::plugin::context,
+                    "hospes:plugin/log@1.0.0": crate::bindings::imports::hospes::plugin::log,
+                    "hospes:plugin/settings@1.0.0": crate::bindings::imports::hospes::plugin::settings,
+                    "hospes:plugin/kv@1.0.0": crate::bindings::imports::hospes::plugin::kv,
+                    "hospes:plugin/documents@1.0.0": crate::bindings::imports::hospes::plugin::documents,
+                    "hospes:plugin/customers@1.0.0": crate::bindings::imports::hospes::plugin::customers,
+                    "hospes:plugin/orders@1.0.0": crate::bindings::imports::hospes::plugin::orders,
+                    "hospes:plugin/timeline@1.0.0": crate::bindings::imports::hospes::plugin::timeline,
+                    $interface: generate,
+                },
+            });
+        }
+    };
+}
+
+extension_point!(
+    lifecycle,
+    "with-lifecycle",
+    "hospes:plugin/lifecycle@1.0.0",
+    "export_lifecycle",
+    "hospes_sdk::bindings::lifecycle"
+);
+extension_point!(
+    events,
+    "with-events",
+    "hospes:plugin/events@1.0.0",
+    "export_events",
+    "hospes_sdk::bindings::events"
+);
+extension_point!(
+    hooks,
+    "with-hooks",
+    "hospes:plugin/hooks@1.0.0",
+    "export_hooks",
+    "hospes_sdk::bindings::hooks"
+);
+extension_point!(
+    actions,
+    "with-actions",
+    "hospes:plugin/actions@1.0.0",
+    "export_actions",
+    "hospes_sdk::bindings::actions"
+);
+extension_point!(
+    panels,
+    "with-panels",
+    "hospes:plugin/panels@1.0.0",
+    "export_panels",
+    "hospes_sdk::bindings::panels"
+);
+extension_point!(jobs, "with-jobs", "hospes:plugin/jobs@1.0.0", "export_jobs", "hospes_sdk::bindings::jobs");

@@ -1,0 +1,96 @@
+//! Between the generated exports and the traits of `extension`: decodes what
+//! the host passes in, encodes what it gets back. Compiled for wasm only.
+
+use std::sync::Once;
+
+use crate::bindings::actions::exports::hospes::plugin::actions as wit_actions;
+use crate::bindings::events::exports::hospes::plugin::events as wit_events;
+use crate::bindings::hooks::exports::hospes::plugin::hooks as wit_hooks;
+use crate::error::decode;
+use crate::panels::Block;
+use crate::{
+    Actions, Event, Events, Hooks, Jobs, Lifecycle, Panels, Rejection, Result, Save, Subject, Timestamp,
+};
+
+pub fn enable<P: Lifecycle>() -> Result<()> {
+    log_panics();
+    P::enable()
+}
+
+pub fn disable<P: Lifecycle>() -> Result<()> {
+    log_panics();
+    P::disable()
+}
+
+pub fn migrate<P: Lifecycle>(from: String, cursor: Option<String>) -> Result<Option<String>> {
+    log_panics();
+    P::migrate(&from, cursor)
+}
+
+pub fn handle<P: Events>(events: Vec<wit_events::Event>) -> Result<()> {
+    log_panics();
+    let events = events
+        .into_iter()
+        .map(|event| {
+            Ok(Event {
+                body: crate::EventBody::decode(&event.name, &event.body)?,
+                id: event.id,
+                name: event.name,
+                subject: event.subject,
+                occurred_at: Timestamp::from_micros(event.occurred_at),
+                backfill: event.backfill,
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    P::handle(events)
+}
+
+pub fn before_save<P: Hooks>(save: wit_hooks::Save) -> std::result::Result<Option<String>, Rejection> {
+    log_panics();
+    // A record that does not decode is this plugin's failure and not the
+    // caller's: the trap lets the manifest's `on_failure` decide.
+    let save = match save.entity {
+        wit_hooks::EntityKind::Customer => Save::Customer {
+            before: save.before.map(|body| must_decode(&body)),
+            after: must_decode(&save.after),
+        },
+        wit_hooks::EntityKind::Order => Save::Order {
+            before: save.before.map(|body| must_decode(&body)),
+            after: must_decode(&save.after),
+        },
+        wit_hooks::EntityKind::Ticket => return Ok(None),
+    };
+    Ok(P::before_save(save)?.map(|patch| patch.to_string()))
+}
+
+pub fn act<P: Actions>(action: String, target: Subject, input: String) -> Result<wit_actions::Outcome> {
+    log_panics();
+    let outcome = P::run(&action, target, decode("the action's input", &input)?)?;
+    Ok(wit_actions::Outcome { message: outcome.message, body: outcome.body.to_string() })
+}
+
+pub fn render<P: Panels>(slot: String, target: Subject) -> Result<Vec<Block>> {
+    log_panics();
+    Ok(P::render(&slot, target)?.into_vec())
+}
+
+pub fn run_job<P: Jobs>(job: String, due_at: i64, cursor: Option<String>) -> Result<Option<String>> {
+    log_panics();
+    P::run(&job, Timestamp::from_micros(due_at), cursor)
+}
+
+fn must_decode<T: serde::de::DeserializeOwned>(body: &str) -> T {
+    match serde_json::from_str(body) {
+        Ok(value) => value,
+        Err(error) => panic!("the record does not decode: {error}"),
+    }
+}
+
+/// Wasm has no standard error: without this a panic is a bare trap and its
+/// message is lost.
+fn log_panics() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        std::panic::set_hook(Box::new(|panic| crate::log::error(&panic.to_string())));
+    });
+}
