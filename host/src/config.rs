@@ -72,6 +72,8 @@ pub struct Config {
     pub data: PathBuf,
     /// The address by which people and systems reach the server, without a final slash.
     pub public_url: Option<String>,
+    /// Whether a proxy of ours appends the client's address to `X-Forwarded-For`.
+    pub trust_forwarded_for: bool,
     /// Whether cookies are for HTTPS only.
     pub secure_cookies: bool,
     /// How long requests may go on after the signal to stop, in seconds.
@@ -99,10 +101,10 @@ pub struct Config {
 pub struct Limits {
     /// The largest body of a request that is not an upload, in bytes.
     pub body_bytes_max: usize,
-    /// Requests per second of one token or session.
-    pub token_requests_per_s: u32,
-    /// Requests per second of all tokens and sessions of one tenant.
-    pub tenant_requests_per_s: u32,
+    /// Requests per minute of one token or person.
+    pub token_requests_per_minute: u32,
+    /// Requests per minute of all tokens and people of one tenant.
+    pub tenant_requests_per_minute: u32,
 }
 
 /// What settings are read from; each map is from a name to its text.
@@ -259,6 +261,7 @@ impl Reader {
         let data: Option<PathBuf> = self.read("data", |text| (!text.is_empty()).then(|| text.into()));
         let public_url = self.read_optional("public_url", parse_public_url);
         let https = matches!(&public_url, Some(Some(url)) if url.starts_with("https://"));
+        let trust_forwarded_for = self.read("trust_forwarded_for", |text| text.parse().ok());
         let secure_cookies = self.read_optional("secure_cookies", |text| text.parse().ok());
         let shutdown_grace_s = self.read("shutdown_grace_s", |text| bounded(text, 0, 3_600));
         let database = self.read_optional("database.url", parse_database_url);
@@ -278,6 +281,7 @@ impl Reader {
             database: database?.unwrap_or_else(|| DatabaseUrl::Sqlite(data.join("hospes.db"))),
             data,
             public_url: public_url?,
+            trust_forwarded_for: trust_forwarded_for?,
             secure_cookies: secure_cookies?.unwrap_or(https),
             shutdown_grace_s: shutdown_grace_s?,
             database_owner: owner?,
@@ -296,9 +300,13 @@ impl Reader {
         let body = self.read("limits.body_bytes_max", |text| {
             parse_bytes(text).filter(|bytes| (1_024..=(64 << 20)).contains(bytes))
         });
-        let token = self.read("limits.token_requests_per_s", |text| bounded(text, 1, 1_000_000));
-        let tenant = self.read("limits.tenant_requests_per_s", |text| bounded(text, 1, 1_000_000));
-        Some(Limits { body_bytes_max: body?, token_requests_per_s: token?, tenant_requests_per_s: tenant? })
+        let token = self.read("limits.token_requests_per_minute", |text| bounded(text, 1, 100_000_000));
+        let tenant = self.read("limits.tenant_requests_per_minute", |text| bounded(text, 1, 100_000_000));
+        Some(Limits {
+            body_bytes_max: body?,
+            token_requests_per_minute: token?,
+            tenant_requests_per_minute: tenant?,
+        })
     }
 
     /// What no setting shows alone.

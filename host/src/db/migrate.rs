@@ -136,6 +136,19 @@ pub(super) async fn sqlite(connection: &mut SqliteConnection) -> Result<Vec<&'st
     Ok(pending.into_iter().map(|migration| migration.name).collect())
 }
 
+/// Refuses a database on which migrations are missing, because a server is using it.
+pub(super) async fn check_sqlite(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let applied = sqlx::query_as(LIST).fetch_all(connection).await.map_err(OpenError::database("answer"))?;
+    match pending(applied)?.first() {
+        None => Ok(()),
+        Some(first) => Err(OpenError::Refused(format!(
+            "the running server is older than this program: its database lacks the migration `{}`; restart the \
+             server with this version first",
+            first.name
+        ))),
+    }
+}
+
 async fn apply_sqlite(connection: &mut SqliteConnection, migration: &Migration) -> Result<(), sqlx::Error> {
     sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
     let applied = async {

@@ -4,7 +4,7 @@
 //! row-level security, does not start.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
@@ -106,14 +106,7 @@ impl Db {
     /// [`OpenError`] if it cannot be opened or is not safe to serve from.
     pub async fn open(config: &Config) -> Result<Self, OpenError> {
         match config {
-            Config::Sqlite { file } => {
-                let lock = DatabaseLock::take(file)?;
-                let mut writer =
-                    sqlite::options(file).connect().await.map_err(OpenError::database("open"))?;
-                check_sqlite(&mut writer).await?;
-                migrate::sqlite(&mut writer).await?;
-                Ok(Self::Sqlite(Sqlite::start(file, writer, lock)))
-            }
+            Config::Sqlite { file } => open_sqlite(file, DatabaseLock::take(file)?).await,
             Config::Postgres(config) => {
                 let mut connection =
                     login_options(&config.url)?.connect().await.map_err(OpenError::database("connect"))?;
@@ -126,6 +119,24 @@ impl Db {
         }
     }
 
+    /// As [`Db::open`], but for one command, which may run beside a server: SQLite
+    /// serves several processes, and only two servers would trip over each other.
+    ///
+    /// # Errors
+    /// [`OpenError`]; also if the server beside it is older than this program.
+    pub async fn open_beside(config: &Config) -> Result<Self, OpenError> {
+        let Config::Sqlite { file } = config else { return Self::open(config).await };
+        match DatabaseLock::take(file) {
+            Ok(lock) => open_sqlite(file, lock).await,
+            Err(FileError::InUse { .. }) => {
+                let mut writer = connect_sqlite(file).await?;
+                migrate::check_sqlite(&mut writer).await?;
+                Ok(Self::Sqlite(Sqlite::start(file, writer, ())))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Migrates a database and answers the names of what it has applied. `config` names
     /// the owner of the tables on PostgreSQL.
     ///
@@ -135,9 +146,7 @@ impl Db {
         match config {
             Config::Sqlite { file } => {
                 let _lock = DatabaseLock::take(file)?;
-                let mut connection =
-                    sqlite::options(file).connect().await.map_err(OpenError::database("open"))?;
-                check_sqlite(&mut connection).await?;
+                let mut connection = connect_sqlite(file).await?;
                 let applied = migrate::sqlite(&mut connection).await?;
                 connection.close().await.map_err(OpenError::database("close"))?;
                 Ok(applied)
@@ -151,6 +160,19 @@ impl Db {
             }
         }
     }
+}
+
+/// Opens and migrates a file that nobody else serves.
+async fn open_sqlite(file: &Path, lock: DatabaseLock) -> Result<Db, OpenError> {
+    let mut writer = connect_sqlite(file).await?;
+    migrate::sqlite(&mut writer).await?;
+    Ok(Db::Sqlite(Sqlite::start(file, writer, lock)))
+}
+
+async fn connect_sqlite(file: &Path) -> Result<SqliteConnection, OpenError> {
+    let mut connection = sqlite::options(file).connect().await.map_err(OpenError::database("open"))?;
+    check_sqlite(&mut connection).await?;
+    Ok(connection)
 }
 
 /// Refuses a connection whose commits may be lost or whose library corrupts.
@@ -293,6 +315,19 @@ mod tests {
         checked(options.clone()).await.unwrap();
         let refused = checked(options.synchronous(SqliteSynchronous::Normal)).await.unwrap_err();
         assert!(refused.to_string().contains("synchronous=1"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_command_works_beside_a_server_and_a_second_server_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config::Sqlite { file: folder.path().join("some.db") };
+        let server = Db::open(&config).await.unwrap();
+        assert!(matches!(Db::open(&config).await, Err(OpenError::File(FileError::InUse { .. }))));
+        let command = Db::open_beside(&config).await.unwrap();
+        command.ping().await.unwrap();
+        command.close().await;
+        server.close().await;
+        Db::open(&config).await.unwrap().close().await;
     }
 
     #[test]

@@ -400,10 +400,7 @@ mod tests {
         let mut pointers: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
         pointers.sort_unstable();
         pointers.dedup();
-        assert_eq!(
-            pointers,
-            ["/grants/0/reason", "/grants/0/reason/zh-CN", "/jobs/0/schedule", "/name"]
-        );
+        assert_eq!(pointers, ["/grants/0/reason", "/grants/0/reason/zh-CN", "/jobs/0/schedule", "/name"]);
     }
 
     #[test]

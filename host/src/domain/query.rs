@@ -121,8 +121,7 @@ impl Condition {
             return Err(("unknown_field", format!("there is no field `{field}`")));
         };
         let json = value.to_json().ok_or_else(|| ("wrong_type", "must be a finite number".to_owned()))?;
-        let unlimited =
-            super::field::FieldDefinition { minimum: None, maximum: None, ..definition.clone() };
+        let unlimited = super::field::FieldDefinition { minimum: None, maximum: None, ..definition.clone() };
         let value = unlimited.read(&json)?;
         let operand =
             Operand::Field { namespace: definition.namespace.clone(), name: definition.name.clone() };

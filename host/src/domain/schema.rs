@@ -127,7 +127,11 @@ mod tests {
         told.sort_unstable();
         assert_eq!(
             told,
-            [("/input", "additional_properties"), ("/input/points", "required"), ("/input/reason", "max_length")]
+            [
+                ("/input", "additional_properties"),
+                ("/input/points", "required"),
+                ("/input/reason", "max_length")
+            ]
         );
     }
 

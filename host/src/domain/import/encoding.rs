@@ -69,9 +69,7 @@ impl Encoding {
     pub fn decode(self, bytes: &[u8]) -> Option<Cow<'_, str>> {
         match self {
             Self::Utf8 => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
-            Self::Gb18030 => {
-                encoding_rs::GB18030.decode_without_bom_handling_and_without_replacement(bytes)
-            }
+            Self::Gb18030 => encoding_rs::GB18030.decode_without_bom_handling_and_without_replacement(bytes),
         }
     }
 

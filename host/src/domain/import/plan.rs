@@ -185,7 +185,8 @@ impl Plan {
             match (found.next(), found.next()) {
                 (Some((place, _)), None) => drop(places.insert(column.to_owned(), place)),
                 (Some(_), Some(_)) => {
-                    let fault = RowFault::new(1, "duplicate_column", "the file has this column more than once");
+                    let fault =
+                        RowFault::new(1, "duplicate_column", "the file has this column more than once");
                     faults.push(fault.in_column(column));
                 }
                 (None, _) => {
@@ -194,11 +195,7 @@ impl Plan {
                 }
             }
         }
-        if faults.is_empty() {
-            Ok(Bound { plan: self, places, columns: header.len() })
-        } else {
-            Err(faults)
-        }
+        if faults.is_empty() { Ok(Bound { plan: self, places, columns: header.len() }) } else { Err(faults) }
     }
 
     /// The columns that the plan reads, each once.
@@ -299,7 +296,8 @@ fn check_required(entity: ImportEntity, mapping: &Mapping, faults: &mut Vec<Faul
             faults.push(Fault::new(pointer, "required", "this field must be mapped"));
         }
     }
-    let feeds_money = |target: &&Target| target.kind == Kind::Money && mapping.fields.contains_key(target.name);
+    let feeds_money =
+        |target: &&Target| target.kind == Kind::Money && mapping.fields.contains_key(target.name);
     if targets(entity).iter().any(|target| feeds_money(&target)) && !mapping.fields.contains_key("currency") {
         let message = "amounts need a currency: a column or a constant such as `CNY`";
         if faults.iter().all(|fault| fault.pointer != "/fields/currency") {

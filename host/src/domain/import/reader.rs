@@ -233,9 +233,8 @@ fn line_end(bytes: &[u8], ended: bool) -> Option<(usize, usize)> {
 
 fn scan(bytes: &[u8], dialect: Dialect, line: u64, ended: bool) -> Scan {
     let scanned = match dialect.format {
-        Format::Ndjson => line_end(bytes, ended).map_or(Scan::Incomplete(None), |(end, length)| Scan::Whole {
-            length,
-            fields: vec![Span { start: 0, end, escaped: false }],
+        Format::Ndjson => line_end(bytes, ended).map_or(Scan::Incomplete(None), |(end, length)| {
+            Scan::Whole { length, fields: vec![Span { start: 0, end, escaped: false }] }
         }),
         Format::Csv => scan_csv(bytes, dialect, line, ended),
     };

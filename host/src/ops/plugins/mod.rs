@@ -67,8 +67,7 @@ pub type Ack = Arc<dyn for<'a> Fn(&'a mut Tx) -> BoxFuture<'a, Result<()>> + Sen
 
 /// As [`Ack`], for a chunk of a job: receives the cursor of the next chunk, or
 /// nothing when the job is done.
-pub type JobAck =
-    Arc<dyn for<'a> Fn(&'a mut Tx, Option<&'a str>) -> BoxFuture<'a, Result<()>> + Send + Sync>;
+pub type JobAck = Arc<dyn for<'a> Fn(&'a mut Tx, Option<&'a str>) -> BoxFuture<'a, Result<()>> + Send + Sync>;
 
 /// An event on its way to a plugin.
 #[derive(Clone, Debug)]
