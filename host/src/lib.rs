@@ -11,6 +11,7 @@ pub mod error;
 pub mod files;
 pub mod http;
 pub mod ids;
+pub mod jobs;
 pub mod metrics;
 pub mod ops;
 pub mod texts;

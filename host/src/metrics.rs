@@ -29,6 +29,10 @@ pub const WRITER_SECONDS: &str = "hospes_db_commit_group_duration_seconds";
 pub const UNIT_RERUNS: &str = "hospes_db_unit_reruns_total";
 /// Deliveries of events that ended, by consumer and outcome.
 pub const DELIVERIES: &str = "hospes_events_deliveries_total";
+/// Seconds from a change to the end of its delivery, by consumer.
+pub const DELIVERY_LAG: &str = "hospes_events_delivery_lag_seconds";
+/// Lanes of events that are being worked on now.
+pub const LANES_BUSY: &str = "hospes_events_lanes_busy";
 /// Calls of plugins that ended, by plugin, extension point and outcome.
 pub const PLUGIN_CALLS: &str = "hospes_plugin_calls_total";
 /// Seconds that a plugin's call took, by plugin and extension point.
@@ -97,6 +101,12 @@ fn describe() {
     describe_histogram!(WRITER_SECONDS, Unit::Seconds, "Time of a group of units with its commit");
     describe_counter!(UNIT_RERUNS, "Units of work run again after a conflict");
     describe_counter!(DELIVERIES, "Deliveries of events that ended, by consumer and outcome");
+    describe_histogram!(
+        DELIVERY_LAG,
+        Unit::Seconds,
+        "Time from a change to the end of its delivery, by consumer"
+    );
+    describe_gauge!(LANES_BUSY, "Lanes of events that are being worked on now");
     describe_counter!(PLUGIN_CALLS, "Calls of plugins, by plugin, extension point and outcome");
     describe_histogram!(
         PLUGIN_SECONDS,

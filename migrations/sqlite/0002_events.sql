@@ -68,7 +68,7 @@ CREATE TABLE deliveries (
 
 -- Those that wait for another attempt: later ones of their subject wait behind them.
 CREATE INDEX deliveries_waiting
-    ON deliveries (tenant, consumer, subject_kind, subject_id, position, event)
+    ON deliveries (tenant, consumer, subject_kind, subject_id, due_at)
     WHERE state = 'ready' AND attempts > 0;
 
 -- History that is being replayed to a consumer.

@@ -9,8 +9,11 @@ type Module = (&'static str, &'static [(&'static str, Sql)]);
 const MODULES: &[Module] = &[
     ("access", super::access::STATEMENTS),
     ("audit", super::audit::STATEMENTS),
+    ("backfills", super::backfills::STATEMENTS),
     ("deliveries", super::deliveries::STATEMENTS),
+    ("feed", super::feed::STATEMENTS),
     ("idempotency", super::idempotency::STATEMENTS),
+    ("lanes", super::lanes::STATEMENTS),
     ("outbox", super::outbox::STATEMENTS),
 ];
 

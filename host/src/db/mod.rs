@@ -6,11 +6,15 @@
 
 pub(crate) mod access;
 pub(crate) mod audit;
+pub(crate) mod backfills;
 pub mod catalogue;
 mod codec;
 pub(crate) mod deliveries;
+mod doorbell;
 mod error;
+pub(crate) mod feed;
 pub(crate) mod idempotency;
+pub(crate) mod lanes;
 mod migrate;
 mod open;
 pub(crate) mod outbox;
@@ -21,10 +25,13 @@ mod sqlite;
 mod tx;
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::BoxFuture;
 
 pub use codec::Json;
+pub use doorbell::{Doorbell, Listener, Rung};
 pub(crate) use error::OnUnique;
 pub use open::{Config, OpenError, PostgresConfig};
 pub use sql::{Arg, Sql};
@@ -113,6 +120,27 @@ fn unit_panicked() -> Error {
     Error::internal("a unit of work panicked")
 }
 
+/// A unit and whether its last run had something for the doorbell.
+struct Watched<S, F> {
+    state: S,
+    unit: F,
+    has_news: AtomicBool,
+}
+
+fn run_watched<'a, S, T, F>(tx: &'a mut Tx, watched: &'a Watched<S, F>) -> BoxFuture<'a, Result<T>>
+where
+    S: Send + Sync + 'static,
+    T: Send + 'static,
+    F: Unit<S, T>,
+{
+    Box::pin(async move {
+        tx.has_news = false;
+        let outcome = (watched.unit)(tx, &watched.state).await;
+        watched.has_news.store(tx.has_news, Ordering::Release);
+        outcome
+    })
+}
+
 impl Db {
     /// A connection that sees `tenant` and nothing else; each statement is a snapshot of its own.
     ///
@@ -151,10 +179,24 @@ impl Db {
         T: Send + 'static,
         F: Unit<S, T>,
     {
-        let state = std::sync::Arc::new(state);
+        let watched = Arc::new(Watched { state, unit, has_news: AtomicBool::new(false) });
+        let state = Arc::clone(&watched);
+        let outcome = match self {
+            Self::Sqlite(sqlite) => sqlite.write(state, run_watched).await,
+            Self::Postgres(postgres) => postgres.write(tenant.to_string(), state, run_watched).await,
+        };
+        if outcome.is_ok() && watched.has_news.load(Ordering::Acquire) {
+            self.doorbell().ring(tenant);
+        }
+        outcome
+    }
+
+    /// Rings after every commit of events, for this process.
+    #[must_use]
+    pub fn doorbell(&self) -> &Doorbell {
         match self {
-            Self::Sqlite(sqlite) => sqlite.write(state, unit).await,
-            Self::Postgres(postgres) => postgres.write(tenant.to_string(), state, unit).await,
+            Self::Sqlite(sqlite) => &sqlite.doorbell,
+            Self::Postgres(postgres) => &postgres.doorbell,
         }
     }
 

@@ -48,12 +48,13 @@ statements! {
         FROM json_array_elements(CAST($2 AS JSON)) AS r(value)
         CROSS JOIN event_clusters c"
     );
-    // The list of ids is one JSON array, as above.
+    // The list of ids is one JSON array, as above. SQLite reads tables in the order
+    // of a CROSS JOIN; left to itself it would walk all events of the tenant.
     INSERT_MANY_DELIVERIES = split(
         "INSERT INTO deliveries (tenant, consumer, state, position, event, subject_kind, subject_id, attempts, due_at)
         SELECT s.tenant, s.consumer, 'ready', e.position, e.id, e.subject_kind, e.subject_id, 0, e.occurred_at
         FROM json_each($2) r
-        JOIN events e ON e.tenant = $1 AND e.id = r.value
+        CROSS JOIN events e ON e.tenant = $1 AND e.id = r.value
         JOIN subscriptions s ON s.tenant = e.tenant AND s.event_name = e.name",
         "INSERT INTO deliveries (tenant, consumer, state, position, event, subject_kind, subject_id, attempts, due_at)
         SELECT s.tenant, s.consumer, 'ready', e.position, e.id, e.subject_kind, e.subject_id, 0, e.occurred_at
@@ -66,7 +67,7 @@ statements! {
         "INSERT INTO deliveries (tenant, consumer, state, position, event, subject_kind, subject_id, attempts, due_at)
         SELECT e.tenant, e.backfill_for, 'ready', 0, e.id, e.subject_kind, e.subject_id, 0, e.occurred_at
         FROM json_each($2) r
-        JOIN events e ON e.tenant = $1 AND e.id = r.value",
+        CROSS JOIN events e ON e.tenant = $1 AND e.id = r.value",
         "INSERT INTO deliveries (tenant, consumer, state, position, event, subject_kind, subject_id, attempts, due_at)
         SELECT e.tenant, e.backfill_for, 'ready', 0, e.id, e.subject_kind, e.subject_id, 0, e.occurred_at
         FROM json_array_elements_text(CAST($2 AS JSON)) AS r(value)
@@ -100,6 +101,7 @@ pub(crate) async fn append(
         depth,
         body,
     ];
+    tx.announce();
     tx.execute(INSERT_EVENT, inserted).await?;
     tx.execute(INSERT_DELIVERIES, args![&actor.tenant, id]).await.map(drop)
 }
@@ -123,6 +125,7 @@ pub(crate) async fn append_many(
         depth,
         None::<&str>,
     ];
+    tx.announce();
     tx.execute(INSERT_EVENTS, inserted).await?;
     tx.execute(INSERT_MANY_DELIVERIES, args![&actor.tenant, ids(events)]).await.map(drop)
 }
@@ -136,6 +139,7 @@ pub(crate) async fn append_backfill(
     events: &[Event],
 ) -> Result<()> {
     let inserted = args![tenant, rows(events), at, "backfill", consumer, None::<&str>, 0_u32, Some(consumer)];
+    tx.announce();
     tx.execute(INSERT_EVENTS, inserted).await?;
     tx.execute(INSERT_BACKFILL_DELIVERIES, args![tenant, ids(events)]).await.map(drop)
 }

@@ -19,7 +19,7 @@ use super::open::{OpenError, PostgresConfig};
 use super::pool::{Connect, Loan, Pool};
 use super::sql::Sql;
 use super::tx::{Connection, Tx};
-use super::{Reader, UNIT_RERUNS_MAX, Unit, unit_panicked};
+use super::{Doorbell, Reader, UNIT_RERUNS_MAX, Unit, unit_panicked};
 use crate::error::{Error, Result};
 
 /// The role that serves tenants; row-level security shows it one at a time.
@@ -47,6 +47,7 @@ pub struct Postgres {
     /// Units that lost against a concurrent one run again one by one, so that many
     /// that want the same row cannot starve each other.
     reruns: Arc<[Mutex<()>]>,
+    pub(super) doorbell: Doorbell,
 }
 
 /// How a pool connects: with the role already taken.
@@ -119,6 +120,7 @@ impl Postgres {
             writers: pool(SERVER_ROLE, half)?,
             directory: pool(DIRECTORY_ROLE, DIRECTORY_CONNECTIONS_MAX)?,
             reruns: (0..RERUN_LANES).map(|_| Mutex::new(())).collect(),
+            doorbell: Doorbell::default(),
         })
     }
 

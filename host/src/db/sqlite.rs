@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::pool::{Connect, Pool};
 use super::tx::{Connection, Trouble, Tx};
-use super::{Reader, Unit, unit_panicked};
+use super::{Doorbell, Reader, Unit, unit_panicked};
 use crate::error::{Error, Result};
 
 /// Units that wait for the writer; more wait in their callers.
@@ -36,6 +36,7 @@ const STATEMENTS_MAX: usize = 512;
 pub struct Sqlite {
     queue: mpsc::Sender<Queue>,
     readers: Pool<SqliteConnect>,
+    pub(super) doorbell: Doorbell,
 }
 
 /// How the readers' pool connects.
@@ -85,7 +86,7 @@ impl Sqlite {
             run_writer(options(&file), writer, units).await;
             drop(lock);
         });
-        Self { queue, readers: Pool::new(readers, READERS_MAX) }
+        Self { queue, readers: Pool::new(readers, READERS_MAX), doorbell: Doorbell::default() }
     }
 
     pub(super) async fn read(&self) -> Result<Reader> {

@@ -29,6 +29,8 @@ pub struct Tx {
     pub(super) trouble: Trouble,
     /// Whether a unit of work runs: after a statement that failed, nothing more does.
     pub(super) in_unit: bool,
+    /// Something has been written that the doorbell rings for once it is committed.
+    pub(super) has_news: bool,
 }
 
 /// What has happened to the statements so far.
@@ -116,7 +118,7 @@ macro_rules! run {
 
 impl Tx {
     pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, trouble: Trouble::default(), in_unit: false }
+        Self { connection, trouble: Trouble::default(), in_unit: false, has_news: false }
     }
 
     /// Runs a statement and answers the number of rows that it changed.
@@ -195,6 +197,11 @@ impl Tx {
             return Err(Error::internal("a unit of work went on after the database refused a statement"));
         }
         Ok(())
+    }
+
+    /// Lets the doorbell ring for the tenant once this transaction has committed.
+    pub(super) fn announce(&mut self) {
+        self.has_news = true;
     }
 
     fn fail(&mut self, source: sqlx::Error) -> Error {

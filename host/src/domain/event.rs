@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::ids::{CustomerId, EventId, OrderId};
 use crate::clock::Timestamp;
+use crate::error::{Error, Result};
 use crate::ids::Ids;
 
 /// What an event is about; events of one subject are delivered in order.
@@ -25,6 +26,19 @@ impl Subject {
             Self::Customer(_) => "customer",
             Self::Order(_) => "order",
             Self::Tenant => "tenant",
+        }
+    }
+
+    /// The subject that a row names.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a kind that there is not.
+    pub fn from_stored(kind: &str, id: &str) -> Result<Self> {
+        match kind {
+            "customer" => Ok(Self::Customer(CustomerId::from_stored(id.to_owned()))),
+            "order" => Ok(Self::Order(OrderId::from_stored(id.to_owned()))),
+            "tenant" => Ok(Self::Tenant),
+            _ => Err(Error::internal(format!("a stored event is about a `{kind}`"))),
         }
     }
 

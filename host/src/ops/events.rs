@@ -75,11 +75,11 @@ pub async fn subscribe(
     names: &[String],
     at: Timestamp,
 ) -> Result<()> {
-    if db::deliveries::insert_lane(tx, tenant, consumer, at).await? {
+    if db::lanes::insert(tx, tenant, consumer, at).await? {
         // A transaction that began before an earlier end of the subscription may have left some.
-        db::deliveries::delete_deliveries(tx, tenant, consumer).await?;
+        db::deliveries::delete_all(tx, tenant, consumer).await?;
     }
-    db::deliveries::set_subscriptions(tx, tenant, consumer, names).await
+    db::lanes::set_subscriptions(tx, tenant, consumer, names).await
 }
 
 /// Ends a consumer in the unit that disables it; what it has not handled is forgotten, dead letters too.
@@ -87,7 +87,9 @@ pub async fn subscribe(
 /// # Errors
 /// Those of the database.
 pub async fn unsubscribe(tx: &mut Tx, tenant: &TenantId, consumer: &str) -> Result<()> {
-    db::deliveries::delete_consumer(tx, tenant, consumer).await
+    db::lanes::delete(tx, tenant, consumer).await?;
+    db::backfills::delete(tx, tenant, consumer).await?;
+    db::deliveries::delete_all(tx, tenant, consumer).await
 }
 
 /// Stops delivering to a consumer; its events wait.
@@ -95,7 +97,7 @@ pub async fn unsubscribe(tx: &mut Tx, tenant: &TenantId, consumer: &str) -> Resu
 /// # Errors
 /// Those of the database.
 pub async fn pause(tx: &mut Tx, tenant: &TenantId, consumer: &str) -> Result<()> {
-    db::deliveries::set_lane_state(tx, tenant, consumer, "paused").await
+    db::lanes::set_state(tx, tenant, consumer, "paused").await
 }
 
 /// Delivers to a paused consumer again, beginning with what has waited.
@@ -103,12 +105,12 @@ pub async fn pause(tx: &mut Tx, tenant: &TenantId, consumer: &str) -> Result<()>
 /// # Errors
 /// Those of the database.
 pub async fn resume(tx: &mut Tx, tenant: &TenantId, consumer: &str) -> Result<()> {
-    db::deliveries::set_lane_state(tx, tenant, consumer, "active").await
+    db::lanes::set_state(tx, tenant, consumer, "active").await
 }
 
 /// An event on its way to a consumer.
 #[derive(Clone, Debug)]
-pub struct Delivered {
+pub struct DeliveredEvent {
     /// The same at every delivery.
     pub id: EventId,
     /// The name, such as `order.created`.
@@ -154,12 +156,12 @@ impl Acknowledgement {
     /// lane over, or the batch is no longer there; the effects must be discarded.
     pub async fn apply(&self, tx: &mut Tx) -> Result<()> {
         let Self { tenant, consumer, lease, batch, applied } = self;
-        let holder = db::deliveries::lease_token(tx, tenant, consumer).await?;
+        let holder = db::lanes::lease_token(tx, tenant, consumer).await?;
         if holder.as_deref() != Some(lease) {
             return Err(lease_lost(consumer));
         }
         // The rows are the fence: whoever deletes one first wins, whatever the lease says.
-        let deleted = db::deliveries::delete_handled(tx, tenant, consumer, batch).await?;
+        let deleted = db::deliveries::delete_handled(tx, (tenant, consumer), batch).await?;
         if usize::try_from(deleted).ok() != Some(batch.len()) {
             return Err(lease_lost(consumer));
         }
