@@ -1,3 +1,5 @@
 //! Tests of the whole product through its front doors, one file for each area.
 
 mod db_engines;
+mod db_postgres;
+mod db_scratch;

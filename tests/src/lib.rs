@@ -5,9 +5,11 @@
 
 mod cluster;
 mod db;
+mod proxy;
 
 pub use cluster::{Cluster, PostgresUrls};
 pub use db::{Engine, Harness, TestDb, new_postgres};
+pub use proxy::Proxy;
 
 /// Declares tests that run on both engines: `name::sqlite` and `name::postgres`.
 ///

@@ -46,8 +46,6 @@ pub(super) fn is_lost(error: &sqlx::Error) -> bool {
             // A statement that the session no longer has, and one whose answer a migration has changed.
             Some("26000") => true,
             Some("0A000") => error.as_database_error().is_some_and(|e| e.message().contains("cached plan")),
-            // A server that has become a replica.
-            Some("25006") => true,
             Some(code) => code.starts_with("08"),
             None => false,
         },

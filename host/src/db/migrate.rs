@@ -67,7 +67,6 @@ const SECURE: &str = "
     DECLARE
         directory CONSTANT TEXT[] := ARRAY[
             'sessions', 'tokens', 'tenants', 'lanes', 'deliveries', 'schedules', 'import_jobs'];
-        append_only CONSTANT TEXT[] := ARRAY['audit', 'events'];
         t RECORD;
         key TEXT;
     BEGIN
@@ -84,12 +83,13 @@ const SECURE: &str = "
                 EXECUTE format('GRANT SELECT ON public.%I TO hospes_server', t.name);
                 CONTINUE;
             END IF;
-            IF t.name = ANY (append_only) THEN
-                EXECUTE format('REVOKE ALL ON public.%I FROM hospes_server', t.name);
-                EXECUTE format('GRANT SELECT, INSERT ON public.%I TO hospes_server', t.name);
-            ELSE
-                EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON public.%I TO hospes_server', t.name);
-            END IF;
+            -- What has happened is not rewritten; old events are purged, the audit is not.
+            EXECUTE format(
+                CASE t.name
+                    WHEN 'audit' THEN 'GRANT SELECT, INSERT ON public.%I TO hospes_server'
+                    WHEN 'events' THEN 'GRANT SELECT, INSERT, DELETE ON public.%I TO hospes_server'
+                    ELSE 'GRANT SELECT, INSERT, UPDATE, DELETE ON public.%I TO hospes_server'
+                END, t.name);
             SELECT CAST(a.attname AS TEXT) INTO key
             FROM pg_attribute a
             WHERE a.attrelid = t.oid AND NOT a.attisdropped

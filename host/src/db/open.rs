@@ -39,8 +39,8 @@ pub struct PostgresConfig {
     pub url: String,
     /// Serve although the cluster may lose acknowledged writes: for throwaway clusters.
     pub allow_unsafe_durability: bool,
-    /// Connections of this server, beside a few for the directory.
-    pub connections_max: usize,
+    /// Connections of this server, half of them for writing, beside a few for the directory.
+    pub connections_max: u32,
 }
 
 impl PostgresConfig {

@@ -39,6 +39,7 @@ impl<C: Connect> Clone for Pool<C> {
 
 struct Shared<C: Connect> {
     connect: C,
+    connections_max: u32,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Slot<C::Connection>>>,
     /// Grows when the server went away: what was opened before is closed, not used again.
@@ -65,11 +66,13 @@ pub(super) struct Loan<C: Connect> {
 
 impl<C: Connect> Pool<C> {
     /// A pool of at most `connections_max`.
-    pub(super) fn new(connect: C, connections_max: usize) -> Self {
+    pub(super) fn new(connect: C, connections_max: u32) -> Self {
+        let permits = usize::try_from(connections_max).expect("a pool fits into memory");
         Self(Arc::new(Shared {
             connect,
-            permits: Arc::new(Semaphore::new(connections_max)),
-            idle: Mutex::new(Vec::with_capacity(connections_max)),
+            connections_max,
+            permits: Arc::new(Semaphore::new(permits)),
+            idle: Mutex::new(Vec::with_capacity(permits)),
             epoch: AtomicU64::new(0),
         }))
     }
@@ -90,9 +93,9 @@ impl<C: Connect> Pool<C> {
 
     /// Refuses new loans, waits for those that are out, and closes every connection.
     pub(super) async fn close(&self) -> Vec<C::Connection> {
-        let all = u32::try_from(self.idle().capacity()).unwrap_or(u32::MAX);
-        if let Ok(permits) = tokio::time::timeout(WAIT_MAX, self.0.permits.acquire_many(all)).await {
-            drop(permits);
+        let all = self.0.permits.acquire_many(self.0.connections_max);
+        if tokio::time::timeout(WAIT_MAX, all).await.is_err() {
+            tracing::warn!("a connection is still in use while the database closes");
         }
         self.0.permits.close();
         self.idle().drain(..).map(|slot| slot.connection).collect()

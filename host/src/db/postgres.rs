@@ -28,11 +28,14 @@ pub(super) const SERVER_ROLE: &str = "hospes_server";
 pub(super) const DIRECTORY_ROLE: &str = "hospes_directory";
 
 /// Connections that look things up before the tenant is known.
-const DIRECTORY_CONNECTIONS_MAX: usize = 4;
+const DIRECTORY_CONNECTIONS_MAX: u32 = 4;
 /// Prepared statements that a connection keeps: more than the product has.
 const STATEMENTS_MAX: usize = 512;
 /// Tenants are spread over so many queues of units that run again.
 const RERUN_LANES: usize = 32;
+
+/// What a reader's connection is set to.
+const READ_ONLY: (&str, &str) = ("default_transaction_read_only", "on");
 
 const SET_TENANT: Sql = Sql::new("SELECT set_config('hospes.tenant', $1, false)");
 const PING: Sql = Sql::new("SELECT CAST(1 AS BIGINT)");
@@ -114,11 +117,13 @@ impl Postgres {
     /// Opens the pools; the checks of `open.rs` have passed.
     pub(super) fn new(config: &PostgresConfig) -> Result<Self, OpenError> {
         let half = config.connections_max.div_ceil(2);
-        let pool = |role, size| Ok::<_, OpenError>(Pool::new(PgConnect(options(config, role)?), size));
+        let server = options(config, SERVER_ROLE)?;
+        let reader = server.clone().options([READ_ONLY]);
+        let directory = options(config, DIRECTORY_ROLE)?.options([READ_ONLY]);
         Ok(Self {
-            readers: pool(SERVER_ROLE, half)?,
-            writers: pool(SERVER_ROLE, half)?,
-            directory: pool(DIRECTORY_ROLE, DIRECTORY_CONNECTIONS_MAX)?,
+            readers: Pool::new(PgConnect(reader), half),
+            writers: Pool::new(PgConnect(server), half),
+            directory: Pool::new(PgConnect(directory), DIRECTORY_CONNECTIONS_MAX),
             reruns: (0..RERUN_LANES).map(|_| Mutex::new(())).collect(),
             doorbell: Doorbell::default(),
         })

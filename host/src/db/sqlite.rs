@@ -25,7 +25,7 @@ const WRITE_QUEUE_MAX: usize = 1_024;
 /// Units that share one commit.
 const GROUP_UNITS_MAX: usize = 128;
 /// Connections that read beside the writer.
-const READERS_MAX: usize = 8;
+const READERS_MAX: u32 = 8;
 /// How long a connection waits for a lock, which only a backup's or a tool's can be.
 const BUSY_TIME_MAX: Duration = Duration::from_secs(5);
 /// Prepared statements that a connection keeps: more than the product has.
