@@ -3,8 +3,8 @@
 pub mod actor;
 pub mod audit;
 pub mod check;
-pub mod customer;
 pub mod credential;
+pub mod customer;
 pub mod event;
 pub mod field;
 pub mod grant;
