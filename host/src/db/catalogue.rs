@@ -15,6 +15,11 @@ const MODULES: &[Module] = &[
     ("idempotency", super::idempotency::STATEMENTS),
     ("lanes", super::lanes::STATEMENTS),
     ("outbox", super::outbox::STATEMENTS),
+    ("org_units", super::org_units::STATEMENTS),
+    ("sessions", super::sessions::STATEMENTS),
+    ("tenants", super::tenants::STATEMENTS),
+    ("tokens", super::tokens::STATEMENTS),
+    ("users", super::users::STATEMENTS),
 ];
 
 /// Every statement with its name, such as `audit::INSERT`.

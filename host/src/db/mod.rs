@@ -17,12 +17,17 @@ pub(crate) mod idempotency;
 pub(crate) mod lanes;
 mod migrate;
 mod open;
+pub(crate) mod org_units;
 pub(crate) mod outbox;
 mod pool;
 mod postgres;
+pub(crate) mod sessions;
 pub(crate) mod sql;
 mod sqlite;
+pub(crate) mod tenants;
+pub(crate) mod tokens;
 mod tx;
+pub(crate) mod users;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;

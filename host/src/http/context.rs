@@ -68,17 +68,17 @@ impl RequestContext {
     /// Takes note of the language of the user or tenant.
     pub(super) fn set_actor_locale(&self, locale: Locale) {
         // The first actor of a request is the only one.
-        drop(self.0.actor.set(locale));
+        self.0.actor.get_or_init(|| locale);
     }
 
     /// Takes note of the key under which the request's answer is kept.
     pub(super) fn set_once(&self, once: Arc<Once>) {
-        drop(self.0.once.set(once));
+        self.0.once.get_or_init(|| once);
     }
 
     /// Takes note of what the sender may still do.
     pub(super) fn set_rate(&self, rate: Rate) {
-        drop(self.0.rate.set(rate));
+        self.0.rate.get_or_init(|| rate);
     }
 
     fn was_replayed(&self) -> bool {

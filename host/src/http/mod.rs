@@ -4,18 +4,26 @@
 //! [`ValidQuery`], [`MergePatch`], [`Path`], `Actor`), calls one use case and turns its
 //! answer into a response. It decides nothing: permissions and rules are in `ops`.
 
+mod audit;
 mod auth;
 mod context;
 mod health;
 mod idempotency;
 mod json;
 mod limits;
+mod me;
 mod openapi;
+mod org_units;
 mod page;
 mod problem;
 mod query;
+mod roles;
 mod schema;
+mod sessions;
 mod strict;
+mod tenant;
+mod tokens;
+mod users;
 mod version;
 
 use std::any::Any;
@@ -138,6 +146,14 @@ fn described(routes: OpenApiRouter<HttpState>) -> OpenApiRouter<HttpState> {
 /// Requests with a small body that are answered soon.
 fn ordinary_routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
+        .merge(audit::routes())
+        .merge(me::routes())
+        .merge(org_units::routes())
+        .merge(roles::routes())
+        .merge(sessions::routes())
+        .merge(tenant::routes())
+        .merge(tokens::routes())
+        .merge(users::routes())
 }
 
 /// Uploads, downloads and event streams: they bound their bodies and their time themselves.

@@ -27,7 +27,7 @@ static VALIDATORS: LazyLock<RwLock<HashMap<TypeId, Arc<Validator>>>> = LazyLock:
 ///
 /// # Errors
 /// [`Error::Invalid`] with every fault, [`Error::Internal`] for a schema that is none.
-pub fn read<T: ToSchema + DeserializeOwned + 'static>(value: &Value) -> Result<T> {
+pub(super) fn read<T: ToSchema + DeserializeOwned + 'static>(value: &Value) -> Result<T> {
     let validator = validator_of::<T>(schema_of::<T>)?;
     check(&validator, value)?;
     deserialize(value)

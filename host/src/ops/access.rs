@@ -18,7 +18,7 @@ use crate::db::{Db, Tx};
 use crate::domain::actor::{Actor, Locale, OrgUnit, Principal};
 use crate::domain::credential::{Presented, SESSION_PREFIX, TOKEN_PREFIX};
 use crate::domain::ids::{SessionId, TenantId, TokenId, UserId};
-use crate::domain::permission::{Permission, Role};
+use crate::domain::permission::{Permission, Role, widest_reach};
 use crate::error::{Error, Result};
 
 /// How long another server may not know of a change of rights.
@@ -224,6 +224,26 @@ pub async fn recheck(tx: &mut Tx, actor: &Actor, permission: Permission, now: Ti
         }
         // The engine rechecks a plugin's enablement and grants; the operator has the machine.
         Principal::Plugin(_) | Principal::Operator => Ok(()),
+    }
+}
+
+/// Refuses to hand out a right that the actor does not have: `roles`, of which
+/// `permissions` are left (all, if absent).
+///
+/// # Errors
+/// [`Error::Refused`] with `wider_than_own`.
+pub fn check_not_wider(actor: &Actor, roles: &[Role], permissions: Option<&[Permission]>) -> Result<()> {
+    let handed = |permission: &&Permission| permissions.is_none_or(|left| left.contains(permission));
+    let wider = Permission::ALL
+        .iter()
+        .filter(handed)
+        .find(|permission| widest_reach(roles, **permission) > actor.reach(**permission));
+    match wider {
+        None => Ok(()),
+        Some(permission) => Err(Error::Refused {
+            code: "wider_than_own",
+            message: format!("nobody can give or take a right that they do not have: `{permission}`"),
+        }),
     }
 }
 

@@ -9,7 +9,14 @@ pub mod access;
 pub mod audit;
 pub mod events;
 pub mod idempotency;
+pub mod org_units;
+pub mod passwords;
 pub mod plugins;
+pub mod sessions;
+pub mod tenants;
+pub mod throttle;
+pub mod tokens;
+pub mod users;
 
 use std::sync::{Arc, OnceLock};
 
@@ -31,13 +38,25 @@ pub struct Core {
     pub ids: Arc<dyn Ids>,
     /// Credentials that were looked up a moment ago.
     pub credentials: access::Credentials,
+    /// The limit of hashing.
+    pub passwords: passwords::Passwords,
+    /// The failures to sign in.
+    pub throttle: throttle::Throttle,
     plugins: OnceLock<Arc<dyn Plugins>>,
 }
 
 impl Core {
     /// A core whose plugins are connected later, because they are built on it.
     pub fn new(db: Db, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        Self { db, clock, ids, credentials: access::Credentials::default(), plugins: OnceLock::new() }
+        Self {
+            db,
+            clock,
+            ids,
+            credentials: access::Credentials::default(),
+            passwords: passwords::Passwords::default(),
+            throttle: throttle::Throttle::default(),
+            plugins: OnceLock::new(),
+        }
     }
 
     /// Connects the plugin host. Does nothing the second time.
@@ -78,4 +97,27 @@ pub fn require(actor: &Actor, permission: Permission) -> Result<()> {
 /// [`Error::Forbidden`] if the actor lacks it.
 pub fn visible(actor: &Actor, permission: Permission) -> Result<Visibility> {
     actor.visibility(permission).ok_or(Error::Forbidden(permission))
+}
+
+/// Refuses a change that expects another version than the record is at.
+///
+/// # Errors
+/// [`Error::VersionMismatch`].
+pub fn check_version(
+    kind: &'static str,
+    id: impl ToString,
+    expected: Option<i64>,
+    version: i64,
+) -> Result<()> {
+    match expected {
+        Some(expected) if expected != version => {
+            Err(Error::VersionMismatch { kind, id: id.to_string(), version })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The record has changed between the reading and the writing of one unit.
+pub(crate) fn changed_meanwhile(kind: &'static str, id: impl ToString, version: i64) -> Error {
+    Error::VersionMismatch { kind, id: id.to_string(), version }
 }
