@@ -14,4 +14,5 @@ pub mod ids;
 pub mod jobs;
 pub mod metrics;
 pub mod ops;
+pub mod plugin;
 pub mod texts;

@@ -3,6 +3,7 @@
 pub mod actor;
 pub mod audit;
 pub mod check;
+pub(crate) mod contract;
 pub mod credential;
 pub mod customer;
 pub mod event;

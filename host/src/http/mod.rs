@@ -15,6 +15,7 @@ mod me;
 mod openapi;
 mod org_units;
 mod page;
+mod plugins;
 mod problem;
 mod query;
 mod roles;
@@ -149,6 +150,7 @@ fn ordinary_routes() -> OpenApiRouter<HttpState> {
         .merge(audit::routes())
         .merge(me::routes())
         .merge(org_units::routes())
+        .merge(plugins::routes())
         .merge(roles::routes())
         .merge(sessions::routes())
         .merge(tenant::routes())

@@ -1,6 +1,12 @@
 //! What use cases ask of the plugin host. The trait is owned here, so that `ops` never names wasmtime;
 //! `plugin/` implements it.
 
+pub mod actions;
+pub mod catalogue;
+pub mod data;
+pub mod enablement;
+pub mod packages;
+
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -9,9 +15,12 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::db::Tx;
+use crate::db::plugins::Package;
 use crate::domain::actor::Actor;
 use crate::domain::event::Subject;
+use crate::domain::grant::Grants;
 use crate::domain::ids::{EventId, TenantId};
+use crate::domain::manifest::Manifest;
 use crate::error::Result;
 
 /// A record whose save a hook may see first.
@@ -51,7 +60,7 @@ pub struct Panel {
 }
 
 /// What an action answers.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ActionOutcome {
     /// One line for the person who pressed the button.
     pub message: String,
@@ -109,6 +118,54 @@ pub enum Delivered {
     Committed(Option<String>),
     /// The tenant has not enabled the plugin; nothing ran and nothing is acknowledged.
     NotEnabled,
+}
+
+/// What a component's bytes say, once they are checked and compiled.
+#[derive(Clone, Debug)]
+pub struct Inspected {
+    /// SHA-256 of the bytes, in hexadecimal.
+    pub digest: String,
+    /// What the plugin says of itself.
+    pub manifest: Manifest,
+    /// The functions that it imports, `interface.function`.
+    pub imports: Vec<String>,
+    /// The extension points that it exports.
+    pub exports: Vec<String>,
+}
+
+/// A plugin as a tenant is about to have it.
+#[derive(Clone, Debug)]
+pub struct Switch {
+    /// The package.
+    pub package: Package,
+    /// What the tenant lets it do.
+    pub grants: Grants,
+    /// Its settings, valid and with defaults.
+    pub settings: Value,
+    /// The version that is enabled now, if it is another one.
+    pub from: Option<String>,
+}
+
+/// How an extension point of a plugin has fared in this process.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct PointHealth {
+    /// The extension point.
+    pub point: &'static str,
+    /// Runs since the process started.
+    pub runs: u64,
+    /// Those that broke off.
+    pub failures: u64,
+    /// Failures since the last run that did not.
+    pub failures_in_a_row: u32,
+    /// Fuel that all runs have burnt.
+    pub fuel: u64,
+    /// Fuel that the last run has burnt.
+    pub last_fuel: u64,
+    /// Fuel that one run may burn.
+    pub fuel_budget: u64,
+    /// Until when it is not called after repeated failures.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub paused_until: Option<Timestamp>,
 }
 
 /// The plugin host, as use cases see it.
@@ -173,4 +230,30 @@ pub trait Plugins: Send + Sync + 'static {
         chunk: JobChunk,
         ack: JobAck,
     ) -> BoxFuture<'a, Result<Delivered>>;
+
+    /// Reads, checks, compiles and links a component; keeps nothing of it but its code.
+    ///
+    /// # Errors
+    /// `Invalid` with every fault that its author must mend.
+    fn inspect(&self, bytes: Vec<u8>) -> BoxFuture<'_, Result<Inspected>>;
+
+    /// Lets a plugin do what it does when it is enabled, or moved to another
+    /// version, and commits that together with `ack`, which writes the enablement.
+    ///
+    /// # Errors
+    /// The plugin's own, which keep it as it was, and those of `ack`.
+    fn switch_on<'a>(&'a self, actor: &'a Actor, switch: Switch, ack: Ack) -> BoxFuture<'a, Result<()>>;
+
+    /// Lets a plugin do what it does when it is disabled, and commits that together
+    /// with `ack`, which writes the enablement. Its errors do not keep it enabled.
+    ///
+    /// # Errors
+    /// Those of `ack`.
+    fn switch_off<'a>(&'a self, actor: &'a Actor, plugin: &'a str, ack: Ack) -> BoxFuture<'a, Result<()>>;
+
+    /// Tells that a tenant has changed grants or settings of a plugin.
+    fn changed<'a>(&'a self, tenant: &'a TenantId, plugin: &'a str) -> BoxFuture<'a, ()>;
+
+    /// How the extension points of a plugin have fared in this process.
+    fn health(&self, tenant: &TenantId, plugin: &str) -> Vec<PointHealth>;
 }

@@ -1,0 +1,332 @@
+//! Rows of plugin packages, and of what each tenant has enabled.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Json, Tx, args, statements};
+use crate::clock::Timestamp;
+use crate::domain::grant::Grants;
+use crate::domain::ids::{LogId, TenantId};
+use crate::domain::manifest::Manifest;
+use crate::error::Result;
+
+/// Bytes of a component in one row.
+const CHUNK_BYTES: usize = 1_024 * 1_024;
+
+statements! {
+    INSERT_PACKAGE = "
+        INSERT INTO plugin_packages (name, version, digest, size, manifest, imports, exports, installed_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        ON CONFLICT (name, version) DO NOTHING";
+    INSERT_CHUNK = "
+        INSERT INTO plugin_chunks (digest, seq, body)
+        VALUES ($1, $2, $3)
+        ON CONFLICT (digest, seq) DO NOTHING";
+    READ_CHUNK = "SELECT body FROM plugin_chunks WHERE digest = $1 AND seq = $2";
+    FIND_PACKAGE = "
+        SELECT name, version, digest, size, manifest, imports, exports, installed_at
+        FROM plugin_packages
+        WHERE name = $1 AND version = $2";
+    LIST_PACKAGES = "
+        SELECT name, version, digest, size, manifest, imports, exports, installed_at
+        FROM plugin_packages
+        ORDER BY name, version
+        LIMIT 1000";
+    VERSIONS_OF = "
+        SELECT name, version, digest, size, manifest, imports, exports, installed_at
+        FROM plugin_packages
+        WHERE name = $1
+        ORDER BY version
+        LIMIT 1000";
+    FIND_ENABLEMENT = "
+        SELECT plugin, package_version, state, version, grants, settings, created_at, updated_at
+        FROM plugin_enablements
+        WHERE tenant = $1 AND plugin = $2";
+    LIST_ENABLEMENTS = "
+        SELECT plugin, package_version, state, version, grants, settings, created_at, updated_at
+        FROM plugin_enablements
+        WHERE tenant = $1
+        ORDER BY plugin
+        LIMIT 1000";
+    // PostgreSQL holds the row, so that a unit that narrows the grants waits for
+    // this one or makes it run again; SQLite has one writer.
+    HOLD_ENABLEMENT = split(
+        "SELECT version FROM plugin_enablements WHERE tenant = $1 AND plugin = $2",
+        "SELECT version FROM plugin_enablements WHERE tenant = $1 AND plugin = $2 FOR SHARE",
+    );
+    PUT_ENABLEMENT = "
+        INSERT INTO plugin_enablements
+            (tenant, plugin, package_version, state, version, grants, settings, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+        ON CONFLICT (tenant, plugin) DO UPDATE
+        SET package_version = excluded.package_version, state = excluded.state, version = excluded.version,
+            grants = excluded.grants, settings = excluded.settings, updated_at = excluded.updated_at
+        WHERE plugin_enablements.version = excluded.version - 1";
+    LIST_RUNNING = "
+        SELECT e.plugin, e.package_version, e.version, e.grants, e.settings, p.digest
+        FROM plugin_enablements e
+        JOIN plugin_packages p ON p.name = e.plugin AND p.version = e.package_version
+        WHERE e.tenant = $1 AND e.state = 'enabled'
+        ORDER BY e.plugin
+        LIMIT 1000";
+    TENANT_FACTS = "
+        SELECT locale, time_zone, currency
+        FROM tenants
+        WHERE tenant = $1";
+    INSERT_LOG = split(
+        "INSERT INTO plugin_log (tenant, plugin, id, at, point, level, code, message)
+        SELECT $1, $2, j.value ->> 0, $4, j.value ->> 1, j.value ->> 2, j.value ->> 3, j.value ->> 4
+        FROM json_each($3) j",
+        "INSERT INTO plugin_log (tenant, plugin, id, at, point, level, code, message)
+        SELECT $1, $2, j.value ->> 0, $4, j.value ->> 1, j.value ->> 2, j.value ->> 3, j.value ->> 4
+        FROM json_array_elements(CAST($3 AS JSON)) AS j(value)",
+    );
+    TRIM_LOG = "
+        DELETE FROM plugin_log
+        WHERE tenant = $1 AND plugin = $2 AND id <= (
+            SELECT id FROM plugin_log WHERE tenant = $1 AND plugin = $2 ORDER BY id DESC LIMIT 1 OFFSET $3)";
+    LIST_LOG = "
+        SELECT id, at, point, level, code, message
+        FROM plugin_log
+        WHERE tenant = $1 AND plugin = $2 AND id < $3
+        ORDER BY id DESC
+        LIMIT $4";
+    LAST_FAILURES = "
+        SELECT id, at, point, level, code, message
+        FROM plugin_log
+        WHERE tenant = $1 AND plugin = $2 AND level = 'failure'
+        ORDER BY id DESC
+        LIMIT $3";
+    DELETE_SCHEDULES = "DELETE FROM schedules WHERE tenant = $1 AND plugin = $2";
+    INSERT_SCHEDULE = "
+        INSERT INTO schedules (tenant, plugin, job, schedule, due_at)
+        VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (tenant, plugin, job) DO UPDATE SET schedule = excluded.schedule, due_at = excluded.due_at";
+}
+
+/// A version of a plugin that the host has; it never changes.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Package {
+    /// The plugin's name.
+    pub name: String,
+    /// Its semantic version.
+    pub version: String,
+    /// SHA-256 of the component, in hexadecimal.
+    pub digest: String,
+    /// The component's bytes.
+    pub size: i64,
+    /// What it says of itself.
+    pub manifest: Json<Manifest>,
+    /// The functions that it imports.
+    pub imports: Json<Vec<String>>,
+    /// The extension points that it exports.
+    pub exports: Json<Vec<String>>,
+    /// When it came into the host.
+    pub installed_at: Timestamp,
+}
+
+/// A plugin of a tenant.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Enablement {
+    /// The plugin's name.
+    pub plugin: String,
+    /// The version of the package.
+    pub package_version: String,
+    /// `enabled` or `disabled`.
+    pub state: String,
+    /// Grows with every change of this row.
+    pub version: i64,
+    /// What the tenant lets it do.
+    pub grants: Json<Grants>,
+    /// Its settings, valid by its schema.
+    pub settings: Json<Value>,
+    /// When it was first enabled.
+    pub created_at: Timestamp,
+    /// When this row last changed.
+    pub updated_at: Timestamp,
+}
+
+/// A plugin that runs for a tenant, with what the engine needs of its package.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct Running {
+    pub(crate) plugin: String,
+    pub(crate) package_version: String,
+    pub(crate) version: i64,
+    pub(crate) grants: Json<Grants>,
+    pub(crate) settings: String,
+    pub(crate) digest: String,
+}
+
+/// What plugins are told of the tenant.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct TenantFacts {
+    pub(crate) locale: String,
+    pub(crate) time_zone: String,
+    pub(crate) currency: String,
+}
+
+/// An enablement as it shall be.
+#[derive(Clone, Debug)]
+pub(crate) struct EnablementRow {
+    pub(crate) plugin: String,
+    pub(crate) package_version: String,
+    pub(crate) state: &'static str,
+    pub(crate) version: i64,
+    pub(crate) grants: Grants,
+    pub(crate) settings: Value,
+    pub(crate) at: Timestamp,
+}
+
+/// A line of a plugin's log.
+#[derive(Clone, Debug, Serialize, Deserialize, sqlx::FromRow, utoipa::ToSchema)]
+pub struct LogLine {
+    /// Its id; later lines have greater ones.
+    #[schema(value_type = String)]
+    pub id: LogId,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// The extension point that ran.
+    pub point: String,
+    /// `debug`, `info`, `warn`, `error`, or `failure` for what the host says of a failed run.
+    pub level: String,
+    /// The stable code of a failure.
+    pub code: Option<String>,
+    /// The text.
+    pub message: String,
+}
+
+/// Inserts a package and its bytes; false if this version is there already.
+pub(crate) async fn insert_package(tx: &mut Tx, package: &Package, bytes: &[u8]) -> Result<bool> {
+    let Package { name, version, digest, size, manifest, imports, exports, installed_at } = package;
+    let manifest = serde_json::to_string(&manifest.0).map_err(crate::error::Error::internal)?;
+    let imports = serde_json::json!(imports.0);
+    let exports = serde_json::json!(exports.0);
+    let args = args![name, version, digest, *size, manifest, imports, exports, *installed_at];
+    if !tx.insert_if_absent(INSERT_PACKAGE, args).await? {
+        return Ok(false);
+    }
+    for (seq, chunk) in (0_u32..).zip(bytes.chunks(CHUNK_BYTES)) {
+        tx.insert_if_absent(INSERT_CHUNK, args![digest, seq, chunk]).await?;
+    }
+    Ok(true)
+}
+
+/// The bytes of a component.
+pub(crate) async fn read_component(tx: &mut Tx, digest: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for seq in 0_u32.. {
+        let Some((chunk,)) = tx.fetch_optional::<(Vec<u8>,)>(READ_CHUNK, args![digest, seq]).await? else {
+            break;
+        };
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// A version of a plugin.
+pub(crate) async fn find_package(tx: &mut Tx, name: &str, version: &str) -> Result<Option<Package>> {
+    tx.fetch_optional(FIND_PACKAGE, args![name, version]).await
+}
+
+/// All packages.
+pub(crate) async fn list_packages(tx: &mut Tx) -> Result<Vec<Package>> {
+    tx.fetch_all(LIST_PACKAGES, args![]).await
+}
+
+/// All versions of a plugin.
+pub(crate) async fn versions_of(tx: &mut Tx, name: &str) -> Result<Vec<Package>> {
+    tx.fetch_all(VERSIONS_OF, args![name]).await
+}
+
+/// What a tenant has decided about a plugin.
+pub(crate) async fn find_enablement(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    plugin: &str,
+) -> Result<Option<Enablement>> {
+    tx.fetch_optional(FIND_ENABLEMENT, args![tenant, plugin]).await
+}
+
+/// What a tenant has decided about all plugins.
+pub(crate) async fn list_enablements(tx: &mut Tx, tenant: &TenantId) -> Result<Vec<Enablement>> {
+    tx.fetch_all(LIST_ENABLEMENTS, args![tenant]).await
+}
+
+/// The version of an enablement, held until the unit ends.
+pub(crate) async fn hold_enablement(tx: &mut Tx, tenant: &TenantId, plugin: &str) -> Result<Option<i64>> {
+    let row: Option<(i64,)> = tx.fetch_optional(HOLD_ENABLEMENT, args![tenant, plugin]).await?;
+    Ok(row.map(|(version,)| version))
+}
+
+/// Writes an enablement over the version before; false if it is not there any more.
+pub(crate) async fn put_enablement(tx: &mut Tx, tenant: &TenantId, row: &EnablementRow) -> Result<bool> {
+    let EnablementRow { plugin, package_version, state, version, grants, settings, at } = row;
+    let grants = serde_json::json!(grants);
+    let args = args![tenant, plugin, package_version, *state, *version, grants, settings, *at];
+    tx.insert_if_absent(PUT_ENABLEMENT, args).await
+}
+
+/// The plugins that run for a tenant, by name.
+pub(crate) async fn list_running(tx: &mut Tx, tenant: &TenantId) -> Result<Vec<Running>> {
+    tx.fetch_all(LIST_RUNNING, args![tenant]).await
+}
+
+/// What plugins are told of the tenant.
+pub(crate) async fn tenant_facts(tx: &mut Tx, tenant: &TenantId) -> Result<Option<TenantFacts>> {
+    tx.fetch_optional(TENANT_FACTS, args![tenant]).await
+}
+
+/// Appends lines to a plugin's log and forgets the oldest beyond `keep`.
+pub(crate) async fn append_log(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    plugin: &str,
+    lines: &[LogLine],
+    keep: i64,
+) -> Result<()> {
+    let Some(first) = lines.first() else { return Ok(()) };
+    let rows: Vec<Value> = lines
+        .iter()
+        .map(|line| serde_json::json!([line.id, line.point, line.level, line.code, line.message]))
+        .collect();
+    tx.execute(INSERT_LOG, args![tenant, plugin, Value::Array(rows), first.at]).await?;
+    tx.execute(TRIM_LOG, args![tenant, plugin, keep]).await.map(drop)
+}
+
+/// A page of a plugin's log, the latest first, before the line `before`.
+pub(crate) async fn list_log(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    plugin: &str,
+    before: &str,
+    limit: i64,
+) -> Result<Vec<LogLine>> {
+    tx.fetch_all(LIST_LOG, args![tenant, plugin, before, limit]).await
+}
+
+/// The last failures of a plugin, the latest first.
+pub(crate) async fn last_failures(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    plugin: &str,
+    limit: i64,
+) -> Result<Vec<LogLine>> {
+    tx.fetch_all(LAST_FAILURES, args![tenant, plugin, limit]).await
+}
+
+/// Forgets the schedules of a plugin.
+pub(crate) async fn delete_schedules(tx: &mut Tx, tenant: &TenantId, plugin: &str) -> Result<()> {
+    tx.execute(DELETE_SCHEDULES, args![tenant, plugin]).await.map(drop)
+}
+
+/// Writes a job's schedule and its next run.
+pub(crate) async fn put_schedule(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    plugin: &str,
+    job: &str,
+    (schedule, due_at): (&Value, Timestamp),
+) -> Result<()> {
+    tx.execute(INSERT_SCHEDULE, args![tenant, plugin, job, schedule, due_at]).await.map(drop)
+}

@@ -1,0 +1,184 @@
+//! Plugins: the catalogue, what the tenant has enabled, and the buttons on records.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{
+    API_PREFIX, HttpState, IfMatch, MergePatch, Page, PageQuery, Path, RequiredIfMatch, Result, ValidJson,
+    ValidQuery, Versioned,
+};
+use crate::db::plugins::LogLine;
+use crate::domain::actor::Actor;
+use crate::domain::event::Subject;
+use crate::domain::ids::{CustomerId, OrderId};
+use crate::ops::plugins::catalogue::{self, EnablementView, PluginDetails, PluginSummary};
+use crate::ops::plugins::data::{self, DocumentView};
+use crate::ops::plugins::enablement::{self, EnablementPatch, NewEnablement};
+use crate::ops::plugins::{ActionOutcome, actions};
+
+pub(super) fn routes() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(show))
+        .routes(routes!(show_enablement, enable, configure, disable))
+        .routes(routes!(log))
+        .routes(routes!(collection))
+        .routes(routes!(act_on_customer))
+        .routes(routes!(act_on_order))
+}
+
+/// The plugins of this host and what they ask for.
+#[utoipa::path(get, path = "/plugins", operation_id = "list_plugins", tag = "plugins",
+    responses((status = 200, body = Page<PluginSummary>)))]
+async fn list(State(state): State<HttpState>, actor: Actor) -> Result<Json<Page<PluginSummary>>> {
+    let items = catalogue::list(&state.core, &actor).await?;
+    Ok(Json(Page { items, next_cursor: None }))
+}
+
+/// One plugin: its manifest, its state, its health and its last failures.
+#[utoipa::path(get, path = "/plugins/{name}", operation_id = "get_plugin", tag = "plugins",
+    params(("name" = String, Path)),
+    responses((status = 200, body = PluginDetails)))]
+async fn show(
+    State(state): State<HttpState>,
+    actor: Actor,
+    Path(name): Path<String>,
+) -> Result<Json<PluginDetails>> {
+    Ok(Json(catalogue::find(&state.core, &actor, &name).await?))
+}
+
+/// What the tenant has decided about a plugin.
+#[utoipa::path(get, path = "/plugins/{name}/enablement", operation_id = "get_plugin_enablement", tag = "plugins",
+    params(("name" = String, Path)),
+    responses((status = 200, body = EnablementView, headers(("ETag" = String)))))]
+async fn show_enablement(
+    State(state): State<HttpState>,
+    actor: Actor,
+    Path(name): Path<String>,
+) -> Result<Versioned<EnablementView>> {
+    let row = enablement::find(&state.core, &actor, &name).await?;
+    let version = row.version;
+    Ok(Versioned::new(row.into(), version))
+}
+
+/// Enables a plugin, or moves it to another version.
+#[utoipa::path(post, path = "/plugins/{name}/enablement", operation_id = "enable_plugin", tag = "plugins",
+    params(("name" = String, Path)),
+    request_body = NewEnablement,
+    responses((status = 201, body = EnablementView, headers(("ETag" = String), ("Location" = String)))))]
+async fn enable(
+    State(state): State<HttpState>,
+    actor: Actor,
+    Path(name): Path<String>,
+    ValidJson(new): ValidJson<NewEnablement>,
+) -> Result<Versioned<EnablementView>> {
+    let row = enablement::enable(&state.core, &actor, &name, new).await?;
+    let version = row.version;
+    Ok(Versioned::created(row.into(), version, format!("{API_PREFIX}/plugins/{name}/enablement")))
+}
+
+/// Changes grants or settings of a plugin; takes effect at once.
+#[utoipa::path(patch, path = "/plugins/{name}/enablement", operation_id = "configure_plugin", tag = "plugins",
+    params(("name" = String, Path), ("If-Match" = String, Header, description = "The `ETag` of the record, or `*`.")),
+    request_body(content = EnablementPatch, content_type = "application/merge-patch+json"),
+    responses((status = 200, body = EnablementView, headers(("ETag" = String)))))]
+async fn configure(
+    State(state): State<HttpState>,
+    actor: Actor,
+    Path(name): Path<String>,
+    RequiredIfMatch(expected): RequiredIfMatch,
+    MergePatch(patch): MergePatch<EnablementPatch>,
+) -> Result<Versioned<EnablementView>> {
+    let row = enablement::change(&state.core, &actor, &name, patch, expected).await?;
+    let version = row.version;
+    Ok(Versioned::new(row.into(), version))
+}
+
+/// Disables a plugin; its data, settings and grants stay.
+#[utoipa::path(delete, path = "/plugins/{name}/enablement", operation_id = "disable_plugin", tag = "plugins",
+    params(("name" = String, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` of the record, or `*`.")),
+    responses((status = 204)))]
+async fn disable(
+    State(state): State<HttpState>,
+    actor: Actor,
+    Path(name): Path<String>,
+    IfMatch(expected): IfMatch,
+) -> Result<StatusCode> {
+    enablement::disable(&state.core, &actor, &name, expected).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A plugin's log, the latest line first.
+#[utoipa::path(get, path = "/plugins/{name}/log", operation_id = "list_plugin_log", tag = "plugins",
+    params(("name" = String, Path), PageQuery),
+    responses((status = 200, body = Page<LogLine>)))]
+async fn log(
+    State(state): State<HttpState>,
+    actor: Actor,
+    Path(name): Path<String>,
+    ValidQuery(page): ValidQuery<PageQuery>,
+) -> Result<Json<Page<LogLine>>> {
+    Ok(Json(data::log(&state.core, &actor, &name, &page.into()).await?))
+}
+
+/// What a plugin keeps in one of its collections, by key.
+#[utoipa::path(get, path = "/plugins/{name}/collections/{collection}", operation_id = "list_plugin_documents",
+    tag = "plugins",
+    params(("name" = String, Path), ("collection" = String, Path), PageQuery),
+    responses((status = 200, body = Page<DocumentView>)))]
+async fn collection(
+    State(state): State<HttpState>,
+    actor: Actor,
+    Path((name, collection)): Path<(String, String)>,
+    ValidQuery(page): ValidQuery<PageQuery>,
+) -> Result<Json<Page<DocumentView>>> {
+    let documents = data::collection(&state.core, &actor, (&name, &collection), &page.into()).await?;
+    Ok(Json(documents))
+}
+
+/// The input of an action, by the schema that the plugin's manifest gives it.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = Object)]
+struct ActionInput(Map<String, Value>);
+
+/// Presses a plugin's button on a customer.
+#[utoipa::path(post, path = "/customers/{id}/actions/{plugin}/{action}", operation_id = "act_on_customer",
+    tag = "plugins",
+    params(("id" = String, Path), ("plugin" = String, Path), ("action" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "Makes the request take effect once.")),
+    request_body = ActionInput,
+    responses((status = 200, body = ActionOutcome)))]
+async fn act_on_customer(
+    State(state): State<HttpState>,
+    actor: Actor,
+    Path((id, plugin, action)): Path<(CustomerId, String, String)>,
+    ValidJson(ActionInput(input)): ValidJson<ActionInput>,
+) -> Result<Json<ActionOutcome>> {
+    let target = Subject::Customer(id);
+    let outcome = actions::run(&state.core, &actor, (&plugin, &action), target, Value::Object(input)).await?;
+    Ok(Json(outcome))
+}
+
+/// Presses a plugin's button on an order.
+#[utoipa::path(post, path = "/orders/{id}/actions/{plugin}/{action}", operation_id = "act_on_order",
+    tag = "plugins",
+    params(("id" = String, Path), ("plugin" = String, Path), ("action" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "Makes the request take effect once.")),
+    request_body = ActionInput,
+    responses((status = 200, body = ActionOutcome)))]
+async fn act_on_order(
+    State(state): State<HttpState>,
+    actor: Actor,
+    Path((id, plugin, action)): Path<(OrderId, String, String)>,
+    ValidJson(ActionInput(input)): ValidJson<ActionInput>,
+) -> Result<Json<ActionOutcome>> {
+    let target = Subject::Order(id);
+    let outcome = actions::run(&state.core, &actor, (&plugin, &action), target, Value::Object(input)).await?;
+    Ok(Json(outcome))
+}

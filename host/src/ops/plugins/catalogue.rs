@@ -1,0 +1,243 @@
+//! The plugins that a tenant may enable, and how those that it has are doing.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{PointHealth, packages};
+use crate::clock::Timestamp;
+use crate::db::plugins::{self, Enablement, LogLine, Package};
+use crate::domain::actor::{Actor, Locale};
+use crate::domain::contract::{event_grant, import_grant};
+use crate::domain::grant::Grant;
+use crate::domain::manifest::{EntityKind, Manifest, Schedule};
+use crate::domain::permission::{Permission, Role};
+use crate::error::{Error, Result};
+use crate::ops::{self, Core};
+
+/// Failures that a plugin's status shows.
+const FAILURES_SHOWN: i64 = 10;
+
+/// What a plugin asks for, and why.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct AskedGrant {
+    /// The grant.
+    pub name: Grant,
+    /// Why, in the reader's language.
+    pub reason: String,
+    /// The host functions, events and hooks that it opens.
+    pub opens: Vec<String>,
+}
+
+/// A button that a plugin adds.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct ActionView {
+    /// Its name.
+    pub name: String,
+    /// On which record.
+    #[schema(value_type = String)]
+    pub entity: EntityKind,
+    /// In the reader's language.
+    pub title: String,
+    /// Who may press it.
+    pub roles: Vec<Role>,
+    /// JSON Schema of its input.
+    #[schema(value_type = Object)]
+    pub input: Value,
+}
+
+/// A plugin in the catalogue.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct PluginSummary {
+    /// Its name.
+    pub name: String,
+    /// The newest version that is installed.
+    pub version: String,
+    /// All that are.
+    pub versions: Vec<String>,
+    /// Who publishes it.
+    pub publisher: String,
+    /// What it does, in the reader's language.
+    pub description: String,
+    /// What it asks for.
+    pub grants: Vec<AskedGrant>,
+    /// What the tenant has decided about it, if anything.
+    pub enablement: Option<EnablementView>,
+}
+
+/// What a tenant has decided about a plugin.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct EnablementView {
+    /// The plugin's name.
+    pub plugin: String,
+    /// `enabled` or `disabled`.
+    pub state: String,
+    /// The version of the plugin.
+    pub plugin_version: String,
+    /// Grows with every change; the entity tag.
+    pub version: i64,
+    /// What it may do.
+    #[schema(value_type = Vec<Grant>)]
+    pub grants: Vec<Grant>,
+    /// Its settings.
+    #[schema(value_type = Object)]
+    pub settings: Value,
+    /// When it was first enabled.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When this last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+}
+
+impl From<Enablement> for EnablementView {
+    fn from(row: Enablement) -> Self {
+        Self {
+            plugin: row.plugin,
+            state: row.state,
+            plugin_version: row.package_version,
+            version: row.version,
+            grants: row.grants.0.iter().collect(),
+            settings: row.settings.0,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+/// A plugin with everything that its manifest says, and how it is doing.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct PluginDetails {
+    /// As in the catalogue.
+    #[serde(flatten)]
+    pub summary: PluginSummary,
+    /// SHA-256 of the component.
+    pub digest: String,
+    /// Bytes of the component.
+    pub size: i64,
+    /// Host functions that its bytes import: all that it can ever call.
+    pub imports: Vec<String>,
+    /// Extension points that it exports.
+    pub exports: Vec<String>,
+    /// Events that it listens to.
+    pub events: Vec<String>,
+    /// JSON Schema of its settings.
+    #[schema(value_type = Object)]
+    pub settings_schema: Value,
+    /// Its buttons.
+    pub actions: Vec<ActionView>,
+    /// Its fields, `plugin.field`.
+    pub fields: Vec<String>,
+    /// Its collections.
+    pub collections: Vec<String>,
+    /// Its scheduled work.
+    #[schema(value_type = Object)]
+    pub jobs: BTreeMap<String, Schedule>,
+    /// How its extension points have fared in this process.
+    pub health: Vec<PointHealth>,
+    /// Its last failures, the latest first, with the guest's backtrace.
+    pub last_failures: Vec<LogLine>,
+}
+
+/// Every plugin of the host, by name.
+///
+/// # Errors
+/// `Forbidden`.
+pub async fn list(core: &Core, actor: &Actor) -> Result<Vec<PluginSummary>> {
+    ops::require(actor, Permission::PluginRead)?;
+    let packages = packages::list(core).await?;
+    let mut reader = core.db.read(&actor.tenant).await?;
+    let rows = plugins::list_enablements(&mut reader, &actor.tenant).await?;
+    drop(reader);
+    let mut rows: HashMap<String, Enablement> = rows.into_iter().map(|row| (row.plugin.clone(), row)).collect();
+    let mut by_name: BTreeMap<String, Vec<Package>> = BTreeMap::new();
+    for package in packages {
+        by_name.entry(package.name.clone()).or_default().push(package);
+    }
+    let summaries = by_name.into_iter().filter_map(|(name, versions)| {
+        let row = rows.remove(&name);
+        summary(versions, row, actor.locale)
+    });
+    Ok(summaries.map(|(summary, _)| summary).collect())
+}
+
+/// One plugin. What its manifest says is that of the enabled version, else of the newest.
+///
+/// # Errors
+/// `Forbidden`; `NotFound`.
+pub async fn find(core: &Core, actor: &Actor, name: &str) -> Result<PluginDetails> {
+    ops::require(actor, Permission::PluginRead)?;
+    let mut reader = core.db.read_host().await?;
+    let versions = plugins::versions_of(&mut reader, name).await?;
+    drop(reader);
+    let mut reader = core.db.read(&actor.tenant).await?;
+    let row = plugins::find_enablement(&mut reader, &actor.tenant, name).await?;
+    let last_failures = plugins::last_failures(&mut reader, &actor.tenant, name, FAILURES_SHOWN).await?;
+    drop(reader);
+    let (summary, package) =
+        summary(versions, row, actor.locale).ok_or_else(|| Error::not_found("plugin", name))?;
+    let manifest = package.manifest.0;
+    let action = |action: &crate::domain::manifest::Action| ActionView {
+        name: action.name.clone(),
+        entity: action.entity,
+        title: action.title.get(actor.locale).to_owned(),
+        roles: action.roles.clone(),
+        input: action.input.clone(),
+    };
+    Ok(PluginDetails {
+        digest: package.digest,
+        size: package.size,
+        imports: package.imports.0,
+        exports: package.exports.0,
+        actions: manifest.actions.iter().map(action).collect(),
+        fields: manifest.fields.iter().map(|field| format!("{name}.{}", field.name)).collect(),
+        collections: manifest.collections.into_iter().map(|one| one.name).collect(),
+        jobs: manifest.jobs.into_iter().map(|job| (job.name, job.schedule)).collect(),
+        events: manifest.events.subscribe,
+        settings_schema: manifest.settings.schema,
+        health: core.plugins()?.health(&actor.tenant, name),
+        summary,
+        last_failures,
+    })
+}
+
+fn summary(
+    mut versions: Vec<Package>,
+    row: Option<Enablement>,
+    locale: Locale,
+) -> Option<(PluginSummary, Package)> {
+    versions.sort_by_cached_key(|package| packages::order(&package.version));
+    let names = versions.iter().map(|package| package.version.clone()).collect();
+    let newest = versions.last()?.version.clone();
+    let shown = row.as_ref().map_or(&newest, |row| &row.package_version);
+    let position = versions.iter().position(|package| package.version == *shown)?;
+    let package = versions.swap_remove(position);
+    let manifest = &package.manifest.0;
+    let grants = manifest.grants.iter().map(|wanted| AskedGrant {
+        name: wanted.name,
+        reason: wanted.reason.get(locale).to_owned(),
+        opens: opens(manifest, &package.imports.0, wanted.name),
+    });
+    let summary = PluginSummary {
+        name: manifest.name.clone(),
+        version: newest,
+        versions: names,
+        publisher: manifest.publisher.clone(),
+        description: manifest.description.get(locale).to_owned(),
+        grants: grants.collect(),
+        enablement: row.map(EnablementView::from),
+    };
+    Some((summary, package))
+}
+
+/// What a grant opens to this plugin, as far as its bytes and manifest go.
+fn opens(manifest: &Manifest, imports: &[String], grant: Grant) -> Vec<String> {
+    let imports = imports.iter().filter(|import| {
+        import.split_once('.').and_then(|(interface, function)| import_grant(interface, function)) == Some(grant)
+    });
+    let events = manifest.events.subscribe.iter().filter(|event| event_grant(event) == Some(grant));
+    let hooks = manifest.hooks.iter().filter(|hook| hook.entity.hook_grant() == grant);
+    let hooks = hooks.map(|hook| format!("hook on {}", hook.entity.as_str()));
+    imports.cloned().chain(events.map(|event| format!("event {event}"))).chain(hooks).collect()
+}

@@ -1,0 +1,345 @@
+//! What a tenant decides about a plugin: whether it runs, in which version, what it
+//! may do and how it is set.
+//!
+//! Row, declared fields, subscriptions, schedules, audit line and what the plugin
+//! itself does for it commit together. Data stays when a plugin is disabled.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Ack, Switch, packages};
+use crate::clock::Timestamp;
+use crate::db::Tx;
+use crate::db::plugins::{self, Enablement, EnablementRow};
+use crate::domain::actor::Actor;
+use crate::domain::audit::Entry;
+use crate::domain::grant::{Grant, Grants};
+use crate::domain::ids::TenantId;
+use crate::domain::manifest::{Manifest, Schedule};
+use crate::domain::permission::Permission;
+use crate::domain::schema::Schema;
+use crate::error::{Error, Fault, Result};
+use crate::ops::{self, Core};
+
+/// How to enable a plugin.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewEnablement {
+    /// The version; the newest that is installed, if absent.
+    #[schema(max_length = 64)]
+    pub version: Option<String>,
+    /// What the plugin may do: all or some of what it asks for. All, if absent.
+    #[schema(max_items = 32)]
+    pub grants: Option<Vec<Grant>>,
+    /// Its settings; what is left out has the manifest's defaults.
+    #[schema(value_type = Option<Object>)]
+    pub settings: Option<Value>,
+    /// Whether it is told of what is there already, as if it happened now.
+    #[serde(default)]
+    pub backfill: bool,
+}
+
+/// How to change an enabled plugin; what is absent stays.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnablementPatch {
+    /// What it may do from now on.
+    #[schema(max_items = 32)]
+    pub grants: Option<Vec<Grant>>,
+    /// A JSON Merge Patch over its settings.
+    #[schema(value_type = Option<Object>)]
+    pub settings: Option<Value>,
+}
+
+/// Everything that one transaction writes.
+struct Prepared {
+    actor: Actor,
+    row: EnablementRow,
+    manifest: Manifest,
+    audit: Entry,
+    schedules: Vec<(String, Value, Timestamp)>,
+    events: Vec<String>,
+    backfill: bool,
+}
+
+/// Enables a plugin for the actor's tenant, or moves it to another version.
+///
+/// # Errors
+/// `Forbidden`; `NotFound` for a plugin or version that is not installed;
+/// `Invalid` for a grant that it does not ask for and for settings that its
+/// schema refuses; the plugin's own refusal, which keeps it as it was.
+pub async fn enable(core: &Core, actor: &Actor, plugin: &str, request: NewEnablement) -> Result<Enablement> {
+    ops::require(actor, Permission::PluginWrite)?;
+    let package = packages::find(core, plugin, request.version.as_deref()).await?;
+    let before = find_row(core, &actor.tenant, plugin).await?;
+    let manifest = &package.manifest.0;
+    let mut faults = Vec::new();
+    let grants = check_grants(manifest, request.grants.as_deref(), &mut faults);
+    let settings = request.settings.or_else(|| before.as_ref().map(|row| row.settings.0.clone()));
+    let settings = check_settings(manifest, settings.unwrap_or_else(|| json!({})), &mut faults)?;
+    if !faults.is_empty() {
+        return Err(Error::Invalid { faults });
+    }
+    let running = before.as_ref().filter(|row| row.state == "enabled");
+    let from = running.map(|row| row.package_version.clone()).filter(|version| *version != package.version);
+    let backfill = request.backfill;
+    let action = if from.is_some() { "plugin.upgrade" } else { "plugin.enable" };
+    let row = EnablementRow {
+        plugin: package.name.clone(),
+        package_version: package.version.clone(),
+        state: "enabled",
+        version: before.as_ref().map_or(1, |row| row.version + 1),
+        grants,
+        settings: settings.clone(),
+        at: core.now(),
+    };
+    let prepared = prepare(core, actor, (row, manifest.clone()), (action, backfill)).await?;
+    let ack = ack_of(prepared);
+    core.plugins()?.switch_on(actor, Switch { package, grants, settings, from }, ack).await?;
+    find(core, actor, plugin).await
+}
+
+/// Changes grants or settings of a plugin. Takes effect at once, also for what is
+/// running: an invocation that began with other rights cannot commit.
+///
+/// # Errors
+/// As for [`enable`]; `NotFound` if it was never enabled, `VersionMismatch` if the
+/// row is not at `expected`.
+pub async fn change(
+    core: &Core,
+    actor: &Actor,
+    plugin: &str,
+    patch: EnablementPatch,
+    expected: Option<i64>,
+) -> Result<Enablement> {
+    ops::require(actor, Permission::PluginWrite)?;
+    let before = find(core, actor, plugin).await?;
+    check_version(&before, expected)?;
+    let package = packages::find(core, plugin, Some(&before.package_version)).await?;
+    let manifest = package.manifest.0;
+    let mut faults = Vec::new();
+    let grants = match &patch.grants {
+        Some(wanted) => check_grants(&manifest, Some(wanted), &mut faults),
+        None => before.grants.0,
+    };
+    let mut settings = before.settings.0;
+    if let Some(patch) = patch.settings {
+        merge(&mut settings, patch);
+    }
+    let settings = check_settings(&manifest, settings, &mut faults)?;
+    if !faults.is_empty() {
+        return Err(Error::Invalid { faults });
+    }
+    let row = EnablementRow {
+        plugin: before.plugin,
+        package_version: before.package_version,
+        state: if before.state == "enabled" { "enabled" } else { "disabled" },
+        version: before.version + 1,
+        grants,
+        settings,
+        at: core.now(),
+    };
+    let prepared = prepare(core, actor, (row, manifest), ("plugin.configure", false)).await?;
+    core.db.write(&actor.tenant, prepared, |tx, prepared| Box::pin(apply(tx, prepared))).await?;
+    core.plugins()?.changed(&actor.tenant, plugin).await;
+    find(core, actor, plugin).await
+}
+
+/// Disables a plugin. Its data, settings and grants stay.
+///
+/// # Errors
+/// `Forbidden`; `NotFound` if it was never enabled; `VersionMismatch` as for [`change`].
+pub async fn disable(core: &Core, actor: &Actor, plugin: &str, expected: Option<i64>) -> Result<()> {
+    ops::require(actor, Permission::PluginWrite)?;
+    let before = find(core, actor, plugin).await?;
+    check_version(&before, expected)?;
+    if before.state == "disabled" {
+        return Ok(());
+    }
+    let package = packages::find(core, plugin, Some(&before.package_version)).await?;
+    let row = EnablementRow {
+        plugin: before.plugin,
+        package_version: before.package_version,
+        state: "disabled",
+        version: before.version + 1,
+        grants: before.grants.0,
+        settings: before.settings.0,
+        at: core.now(),
+    };
+    let prepared = prepare(core, actor, (row, package.manifest.0), ("plugin.disable", false)).await?;
+    core.plugins()?.switch_off(actor, plugin, ack_of(prepared)).await
+}
+
+/// What the tenant has decided about a plugin.
+///
+/// # Errors
+/// `Forbidden`; `NotFound` if it was never enabled.
+pub async fn find(core: &Core, actor: &Actor, plugin: &str) -> Result<Enablement> {
+    ops::require(actor, Permission::PluginRead)?;
+    let row = find_row(core, &actor.tenant, plugin).await?;
+    row.ok_or_else(|| Error::not_found("enablement", plugin))
+}
+
+async fn find_row(core: &Core, tenant: &TenantId, plugin: &str) -> Result<Option<Enablement>> {
+    let mut reader = core.db.read(tenant).await?;
+    plugins::find_enablement(&mut reader, tenant, plugin).await
+}
+
+fn check_version(row: &Enablement, expected: Option<i64>) -> Result<()> {
+    if expected.is_some_and(|expected| expected != row.version) {
+        let id = row.plugin.clone();
+        return Err(Error::VersionMismatch { kind: "enablement", id, version: row.version });
+    }
+    Ok(())
+}
+
+/// Never more than it asks for.
+fn check_grants(manifest: &Manifest, granted: Option<&[Grant]>, faults: &mut Vec<Fault>) -> Grants {
+    let wanted = manifest.wanted();
+    let Some(granted) = granted else { return wanted };
+    for (position, grant) in granted.iter().enumerate() {
+        if !wanted.has(*grant) {
+            let message = format!("`{}` does not ask for the grant `{grant}`", manifest.name);
+            faults.push(Fault::new(format!("/grants/{position}"), "not_asked_for", message));
+        }
+    }
+    granted.iter().copied().collect::<Grants>().and(wanted)
+}
+
+fn check_settings(manifest: &Manifest, mut settings: Value, faults: &mut Vec<Fault>) -> Result<Value> {
+    let schema = Schema::compile(&manifest.settings.schema).map_err(Error::internal)?;
+    schema.fill_defaults(&mut settings);
+    faults.extend(schema.faults("/settings", &settings));
+    Ok(settings)
+}
+
+/// JSON Merge Patch over settings.
+fn merge(target: &mut Value, patch: Value) {
+    match (target, patch) {
+        (Value::Object(target), Value::Object(patch)) => {
+            for (name, value) in patch {
+                if value.is_null() {
+                    target.shift_remove(&name);
+                } else {
+                    merge(target.entry(name).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (target, patch) => *target = patch,
+    }
+}
+
+async fn prepare(
+    core: &Core,
+    actor: &Actor,
+    (row, manifest): (EnablementRow, Manifest),
+    (action, backfill): (&'static str, bool),
+) -> Result<Prepared> {
+    let now = core.now();
+    let mut reader = core.db.read(&actor.tenant).await?;
+    let facts = plugins::tenant_facts(&mut reader, &actor.tenant).await?;
+    drop(reader);
+    let facts = facts.ok_or_else(|| Error::not_found("tenant", &actor.tenant))?;
+    let mut schedules = Vec::new();
+    for job in &manifest.jobs {
+        let due_at = next_run(&job.schedule, now, &facts.time_zone)?;
+        schedules.push((job.name.clone(), json!(job.schedule), due_at));
+    }
+    let changes = json!({
+        "version": row.package_version, "state": row.state, "grants": row.grants, "settings": row.settings,
+    });
+    let audit = Entry::new(&*core.ids, now, action, "plugin", &row.plugin, changes);
+    let events = manifest.events.subscribe.clone();
+    Ok(Prepared { actor: actor.clone(), row, manifest, audit, schedules, events, backfill })
+}
+
+fn ack_of(prepared: Prepared) -> Ack {
+    let prepared = Arc::new(prepared);
+    Arc::new(move |tx| {
+        let prepared = Arc::clone(&prepared);
+        Box::pin(async move { apply(tx, &prepared).await })
+    })
+}
+
+async fn apply(tx: &mut Tx, prepared: &Prepared) -> Result<()> {
+    let Prepared { actor, row, manifest, audit, schedules, events, backfill } = prepared;
+    let tenant = &actor.tenant;
+    if !plugins::put_enablement(tx, tenant, row).await? {
+        let now = plugins::find_enablement(tx, tenant, &row.plugin).await?;
+        let version = now.map_or(0, |now| now.version);
+        return Err(Error::VersionMismatch { kind: "enablement", id: row.plugin.clone(), version });
+    }
+    let consumer = ops::events::consumer_of_plugin(&row.plugin);
+    let is_configuration = audit.action == "plugin.configure";
+    if row.state == "enabled" && !is_configuration {
+        ops::events::subscribe(tx, tenant, &consumer, events, row.at).await?;
+        plugins::delete_schedules(tx, tenant, &row.plugin).await?;
+        for (job, schedule, due_at) in schedules {
+            plugins::put_schedule(tx, tenant, &row.plugin, job, (schedule, *due_at)).await?;
+        }
+    }
+    if row.state == "disabled" && !is_configuration {
+        ops::events::unsubscribe(tx, tenant, &consumer).await?;
+        plugins::delete_schedules(tx, tenant, &row.plugin).await?;
+    }
+    ops::audit::append(tx, actor, row.at, audit).await
+}
+
+/// When a schedule is due next, in the tenant's time zone.
+///
+/// # Errors
+/// [`Error::Internal`] for a time zone that does not exist.
+pub fn next_run(schedule: &Schedule, after: Timestamp, time_zone: &str) -> Result<Timestamp> {
+    match schedule {
+        Schedule::EveryMinutes(minutes) => Ok(after.plus_seconds(i64::from(*minutes) * 60)),
+        Schedule::Daily(at) => {
+            let time: jiff::civil::Time = at.parse().map_err(Error::internal)?;
+            let zone = jiff::tz::TimeZone::get(time_zone).map_err(Error::internal)?;
+            let now = after.to_jiff().to_zoned(zone.clone());
+            let mut day = now.date();
+            loop {
+                // A time that a change of the clock skips is due at the end of the gap.
+                let due = day.to_datetime(time).to_zoned(zone.clone()).map_err(Error::internal)?;
+                let due = Timestamp::from_micros(due.timestamp().as_microsecond());
+                if due > after {
+                    return Ok(due);
+                }
+                day = day.tomorrow().map_err(Error::internal)?;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_daily_job_is_due_at_its_time_in_the_tenants_zone() {
+        let daily = Schedule::Daily("03:30".to_owned());
+        let due = next_run(&daily, at("2026-03-01T00:00:00Z"), "Asia/Shanghai").unwrap();
+        assert_eq!(due, at("2026-03-01T19:30:00Z"));
+        assert_eq!(next_run(&daily, due, "Asia/Shanghai").unwrap(), at("2026-03-02T19:30:00Z"));
+    }
+
+    #[test]
+    fn a_daily_job_survives_the_change_of_the_clock() {
+        let daily = Schedule::Daily("02:30".to_owned());
+        let gap = next_run(&daily, at("2026-03-28T12:00:00Z"), "Europe/Berlin").unwrap();
+        assert_eq!(gap, at("2026-03-29T01:30:00Z"));
+        assert_eq!(next_run(&daily, gap, "Europe/Berlin").unwrap(), at("2026-03-30T00:30:00Z"));
+    }
+
+    #[test]
+    fn settings_are_changed_by_merge_patch() {
+        let mut settings = json!({ "rate": 1, "expiry": { "months": 12, "warn": true } });
+        merge(&mut settings, json!({ "rate": null, "expiry": { "months": 6 } }));
+        assert_eq!(settings, json!({ "expiry": { "months": 6, "warn": true } }));
+    }
+}

@@ -1,0 +1,127 @@
+//! Health of plugins, and the breaker that keeps a failing one from being called.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use super::invocation::{Point, Usage};
+use crate::clock::Timestamp;
+use crate::domain::ids::TenantId;
+
+/// Failures in a row after which the breaker opens.
+pub(super) const FAILURES_MAX: u32 = 5;
+/// How long it stays open; then one call may try.
+pub(super) const OPEN_SECONDS: i64 = 30;
+/// Counters that are kept; beyond, healthy ones are forgotten.
+const ENTRIES_MAX: usize = 50_000;
+
+type Key = (TenantId, Arc<str>, Point);
+
+/// How one extension point of one tenant's plugin has fared in this process.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Health {
+    pub(super) runs: u64,
+    pub(super) failures: u64,
+    pub(super) fuel: u64,
+    pub(super) last_fuel: u64,
+    pub(super) in_a_row: u32,
+    pub(super) open_until: Option<Timestamp>,
+}
+
+/// All counters of this process.
+#[derive(Default)]
+pub(super) struct Breakers {
+    entries: Mutex<HashMap<Key, Health>>,
+}
+
+impl Breakers {
+    fn with<R>(&self, key: Key, change: impl FnOnce(&mut Health) -> R) -> R {
+        let mut entries = self.entries.lock().expect("no code panics while it holds this lock");
+        if entries.len() >= ENTRIES_MAX && !entries.contains_key(&key) {
+            entries.retain(|_, health| health.in_a_row > 0);
+        }
+        change(entries.entry(key).or_default())
+    }
+
+    /// Whether a call may be made now. After the open time one caller may try;
+    /// the others wait for what comes of it.
+    pub(super) fn allows(&self, tenant: &TenantId, plugin: &Arc<str>, point: Point, now: Timestamp) -> bool {
+        self.with((tenant.clone(), Arc::clone(plugin), point), |health| match health.open_until {
+            None => true,
+            Some(until) if now < until => false,
+            Some(_) => {
+                health.open_until = Some(now.plus_seconds(OPEN_SECONDS));
+                true
+            }
+        })
+    }
+
+    /// Counts a run that the guest finished, with whatever answer.
+    pub(super) fn finished(&self, key: Key, usage: Usage) {
+        self.with(key, |health| {
+            health.runs += 1;
+            health.fuel += usage.fuel;
+            health.last_fuel = usage.fuel;
+            health.in_a_row = 0;
+            health.open_until = None;
+        });
+    }
+
+    /// Counts a run that broke off; true if the breaker has opened by it.
+    pub(super) fn failed(&self, key: Key, usage: Usage, now: Timestamp) -> bool {
+        self.with(key, |health| {
+            health.runs += 1;
+            health.failures += 1;
+            health.fuel += usage.fuel;
+            health.last_fuel = usage.fuel;
+            health.in_a_row += 1;
+            let opens = health.in_a_row >= FAILURES_MAX;
+            if opens {
+                health.open_until = Some(now.plus_seconds(OPEN_SECONDS));
+            }
+            opens
+        })
+    }
+
+    /// The counters of one extension point.
+    pub(super) fn health(&self, tenant: &TenantId, plugin: &str, point: Point) -> Health {
+        let entries = self.entries.lock().expect("no code panics while it holds this lock");
+        entries.get(&(tenant.clone(), plugin.into(), point)).cloned().unwrap_or_default()
+    }
+
+    /// Forgets a plugin's failures: it has been enabled anew or its settings have changed.
+    pub(super) fn reset(&self, tenant: &TenantId, plugin: &str) {
+        let mut entries = self.entries.lock().expect("no code panics while it holds this lock");
+        for point in Point::ALL {
+            if let Some(health) = entries.get_mut(&(tenant.clone(), plugin.into(), point)) {
+                health.in_a_row = 0;
+                health.open_until = None;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_breaker_opens_after_failures_in_a_row_and_lets_one_try_again() {
+        let breakers = Breakers::default();
+        let tenant = TenantId::from_stored("t".into());
+        let plugin: Arc<str> = "p".into();
+        let key = || (tenant.clone(), Arc::clone(&plugin), Point::Hooks);
+        let at = Timestamp::from_micros(0);
+        for _ in 1..FAILURES_MAX {
+            assert!(!breakers.failed(key(), Usage::default(), at));
+        }
+        assert!(breakers.allows(&tenant, &plugin, Point::Hooks, at));
+        assert!(breakers.failed(key(), Usage::default(), at));
+        assert!(!breakers.allows(&tenant, &plugin, Point::Hooks, at));
+        assert!(breakers.allows(&tenant, &plugin, Point::Events, at));
+        let later = at.plus_seconds(OPEN_SECONDS);
+        assert!(breakers.allows(&tenant, &plugin, Point::Hooks, later));
+        assert!(!breakers.allows(&tenant, &plugin, Point::Hooks, later));
+        breakers.finished(key(), Usage::default());
+        assert!(breakers.allows(&tenant, &plugin, Point::Hooks, later));
+    }
+}

@@ -1,0 +1,158 @@
+//! All that an invocation has read and wants to write.
+//!
+//! Reads come from here first, so that an invocation sees its own writes and
+//! reads the same twice. Nothing here touches the database; `commit.rs` writes it.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::ops::plugins::Ack;
+
+/// Kind and id of what documents belong to.
+pub(super) type SubjectKey = (String, String);
+/// Collection and key of a document.
+pub(super) type DocumentKey = (String, String);
+
+/// A read that does not fit to an earlier one of the same invocation: another
+/// invocation has committed in between, and this one must run again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stale;
+
+/// A document as the invocation sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Document {
+    pub(super) subject: SubjectKey,
+    pub(super) version: i64,
+    pub(super) body: String,
+    /// Index names and values.
+    pub(super) index: Vec<(String, String)>,
+}
+
+/// What is known of one document.
+#[derive(Clone, Debug)]
+pub(super) struct DocumentEntry {
+    /// As it is in the database; absent if it does not exist there.
+    pub(super) base: Option<Document>,
+    /// As it shall be; absent if it is removed.
+    pub(super) now: Option<Document>,
+}
+
+impl DocumentEntry {
+    pub(super) fn is_changed(&self) -> bool {
+        self.base != self.now
+    }
+}
+
+/// The version of a subject when it was first read, and whether it is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    pub(super) version: i64,
+    pub(super) written: bool,
+}
+
+/// A small value and when it is forgotten.
+pub(super) type KvValue = (Vec<u8>, Option<Timestamp>);
+
+/// What is known of one small value.
+#[derive(Clone, Debug)]
+pub(super) struct KvEntry {
+    pub(super) now: Option<KvValue>,
+    pub(super) changed: bool,
+}
+
+/// A core record as the invocation sees it.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    pub(super) version: i64,
+    pub(super) body: Value,
+}
+
+/// Reads and writes of one invocation.
+#[derive(Default)]
+pub(super) struct Buffer {
+    pub(super) subjects: BTreeMap<SubjectKey, Seen>,
+    pub(super) documents: BTreeMap<DocumentKey, DocumentEntry>,
+    pub(super) kv: BTreeMap<String, KvEntry>,
+    /// Versions of core records that were read by id: kind and id.
+    pub(super) records: BTreeMap<(&'static str, String), i64>,
+    /// Customers that this invocation has changed or made.
+    pub(super) customers: BTreeMap<String, Record>,
+    /// Timeline entries that it has added, by customer.
+    pub(super) timeline: Vec<(String, Record)>,
+    /// Changes of core records, prepared, in the order in which they were made.
+    pub(super) changes: Vec<Ack>,
+}
+
+impl Buffer {
+    /// Notes the version of a subject that was read.
+    pub(super) fn see(&mut self, subject: &SubjectKey, version: i64) -> Result<(), Stale> {
+        match self.subjects.get(subject) {
+            Some(seen) if seen.version != version => Err(Stale),
+            Some(_) => Ok(()),
+            None => {
+                self.subjects.insert(subject.clone(), Seen { version, written: false });
+                Ok(())
+            }
+        }
+    }
+
+    /// Notes that a subject, which has been seen, is written.
+    pub(super) fn touch(&mut self, subject: &SubjectKey) {
+        if let Some(seen) = self.subjects.get_mut(subject) {
+            seen.written = true;
+        }
+    }
+
+    /// Notes the version of a core record that was read by id.
+    pub(super) fn see_record(&mut self, kind: &'static str, id: &str, version: i64) -> Result<(), Stale> {
+        match self.records.insert((kind, id.to_owned()), version) {
+            Some(before) if before != version => Err(Stale),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether there is nothing to write.
+    pub(super) fn is_clean(&self) -> bool {
+        self.changes.is_empty()
+            && !self.documents.values().any(DocumentEntry::is_changed)
+            && !self.kv.values().any(|entry| entry.changed)
+    }
+
+    /// The documents of a collection that this invocation has changed.
+    pub(super) fn changed_in<'a>(
+        &'a self,
+        collection: &'a str,
+    ) -> impl Iterator<Item = (&'a str, &'a DocumentEntry)> {
+        let from = (collection.to_owned(), String::new());
+        self.documents
+            .range(from..)
+            .take_while(move |((name, _), _)| name == collection)
+            .filter(|(_, entry)| entry.is_changed())
+            .map(|((_, key), entry)| (key.as_str(), entry))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_that_has_moved_between_two_reads_makes_the_invocation_stale() {
+        let subject = ("customer".to_owned(), "c1".to_owned());
+        let mut buffer = Buffer::default();
+        assert_eq!(buffer.see(&subject, 3), Ok(()));
+        assert_eq!(buffer.see(&subject, 3), Ok(()));
+        assert_eq!(buffer.see(&subject, 4), Err(Stale));
+    }
+
+    #[test]
+    fn a_document_that_is_made_and_removed_again_is_no_change() {
+        let mut buffer = Buffer::default();
+        let key = ("cards".to_owned(), "k".to_owned());
+        buffer.documents.insert(key, DocumentEntry { base: None, now: None });
+        assert!(buffer.is_clean());
+        assert_eq!(buffer.changed_in("cards").count(), 0);
+    }
+}

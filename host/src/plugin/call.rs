@@ -1,0 +1,196 @@
+//! One call into a plugin: a fresh store, its limits, the call, and what came of it.
+
+use std::fmt::Write as _;
+
+use hospes_bindings::exports::hospes::plugin as exports;
+use hospes_bindings::hospes::plugin::types;
+use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
+
+use super::engine::Sandbox;
+use super::host::Abort;
+use super::invocation::{Beginning, Invocation, clean};
+use super::registry::Loaded;
+use crate::error::Error;
+
+/// Bytes that host calls may copy out of a guest, in one call.
+const HOSTCALL_BYTES_MAX: usize = 4 << 20;
+/// Resource handles of a guest; the contract has none, so this is only a net.
+const HANDLES_MAX: usize = 64;
+/// Bytes of a failure's description, with its backtrace.
+const DESCRIPTION_BYTES_MAX: usize = 4_096;
+
+/// What is asked of a plugin.
+#[derive(Clone)]
+pub(super) enum Call {
+    Enable,
+    Disable,
+    Migrate { from: String, cursor: Option<String> },
+    Handle(Vec<exports::events::Event>),
+    BeforeSave(exports::hooks::Save),
+    Act { action: String, target: types::Subject, input: String },
+    Render { slot: String, target: types::Subject },
+    Job { job: String, due_at: i64, cursor: Option<String> },
+}
+
+/// What a plugin answers.
+pub(super) enum Answer {
+    Done,
+    /// The cursor of the next chunk, if there is one.
+    Cursor(Option<String>),
+    Patch(Option<String>),
+    Outcome(exports::actions::Outcome),
+    Blocks(Vec<exports::panels::Block>),
+}
+
+/// Why there is no answer.
+pub(super) enum Failure {
+    /// The guest broke off or was stopped: a stable code, and a description for
+    /// the tenant's administrator.
+    Stopped { code: &'static str, message: String, details: String },
+    /// The guest refuses, in its own words.
+    Refused(types::Error),
+    /// A hook's veto.
+    Rejected(types::Rejection),
+    /// Something that the guest read has changed: it must run again.
+    Stale,
+    /// The host itself failed.
+    Host(Error),
+}
+
+/// Runs `call` in a fresh instance. The invocation comes back with what it has
+/// read, buffered, logged and used.
+pub(super) async fn invoke(
+    sandbox: &Sandbox,
+    loaded: &Loaded,
+    beginning: &Beginning,
+    (call, attempt): (&Call, u32),
+) -> (Invocation, Result<Answer, Failure>) {
+    let invocation = Invocation::new(beginning, attempt);
+    let budget = invocation.budget;
+    let mut store = Store::new(sandbox.engine(), invocation);
+    let outcome = match prepare(&mut store, budget.fuel) {
+        Ok(()) => tokio::time::timeout(budget.wall, run(&mut store, loaded, call)).await,
+        Err(error) => Ok(Err(Failure::Host(super::engine::internal(error)))),
+    };
+    let left = store.get_fuel().unwrap_or(0);
+    let outcome = outcome.unwrap_or_else(|_elapsed| {
+        let message = format!("it took longer than {} ms", budget.wall.as_millis());
+        Err(Failure::Stopped { code: "deadline", details: message.clone(), message })
+    });
+    // The store goes away with its instance, whatever state that is in.
+    let mut invocation = store.into_data();
+    invocation.usage.fuel = budget.fuel.saturating_sub(left);
+    (invocation, outcome)
+}
+
+fn prepare(store: &mut Store<Invocation>, fuel: u64) -> wasmtime::Result<()> {
+    store.limiter(|invocation| &mut invocation.limits);
+    store.set_fuel(fuel)?;
+    store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+    store.set_max_component_handles(HANDLES_MAX);
+    store.epoch_deadline_callback(|mut store| {
+        let invocation = store.data_mut();
+        invocation.ticks_left = invocation.ticks_left.saturating_sub(1);
+        if invocation.ticks_left == 0 {
+            return Ok(UpdateDeadline::Interrupt);
+        }
+        // Others of this thread get their turn at every tick.
+        Ok(UpdateDeadline::Yield(1))
+    });
+    store.set_epoch_deadline(1);
+    Ok(())
+}
+
+async fn run(store: &mut Store<Invocation>, loaded: &Loaded, call: &Call) -> Result<Answer, Failure> {
+    match enter(store, loaded, call).await {
+        Ok(answer) => answer,
+        Err(error) => Err(classify(store.data(), &error)),
+    }
+}
+
+macro_rules! guest {
+    ($store:ident, $loaded:ident, $point:ident) => {{
+        let indices = $loaded.$point.as_ref().ok_or_else(|| {
+            wasmtime::format_err!(concat!("the plugin does not export ", stringify!($point)))
+        })?;
+        let instance = $loaded.pre.instantiate_async(&mut *$store).await?;
+        indices.load(&mut *$store, &instance)?
+    }};
+}
+
+async fn enter(
+    store: &mut Store<Invocation>,
+    loaded: &Loaded,
+    call: &Call,
+) -> wasmtime::Result<Result<Answer, Failure>> {
+    let refused = Failure::Refused;
+    Ok(match call {
+        Call::Enable => {
+            let guest = guest!(store, loaded, lifecycle);
+            guest.call_enable(store).await?.map(|()| Answer::Done).map_err(refused)
+        }
+        Call::Disable => {
+            let guest = guest!(store, loaded, lifecycle);
+            guest.call_disable(store).await?.map(|()| Answer::Done).map_err(refused)
+        }
+        Call::Migrate { from, cursor } => {
+            let guest = guest!(store, loaded, lifecycle);
+            guest.call_migrate(store, from, cursor.as_deref()).await?.map(Answer::Cursor).map_err(refused)
+        }
+        Call::Handle(events) => {
+            let guest = guest!(store, loaded, events);
+            guest.call_handle(store, events).await?.map(|()| Answer::Done).map_err(refused)
+        }
+        Call::BeforeSave(save) => {
+            let guest = guest!(store, loaded, hooks);
+            guest.call_before_save(store, save).await?.map(Answer::Patch).map_err(Failure::Rejected)
+        }
+        Call::Act { action, target, input } => {
+            let guest = guest!(store, loaded, actions);
+            guest.call_run(store, action, target, input).await?.map(Answer::Outcome).map_err(refused)
+        }
+        Call::Render { slot, target } => {
+            let guest = guest!(store, loaded, panels);
+            guest.call_render(store, slot, target).await?.map(Answer::Blocks).map_err(refused)
+        }
+        Call::Job { job, due_at, cursor } => {
+            let guest = guest!(store, loaded, jobs);
+            let next = guest.call_run(store, job, *due_at, cursor.as_deref()).await?;
+            next.map(Answer::Cursor).map_err(refused)
+        }
+    })
+}
+
+/// What a failed call means. Every kind has a code that partners may rely on.
+fn classify(invocation: &Invocation, error: &wasmtime::Error) -> Failure {
+    match error.downcast_ref::<Abort>() {
+        Some(Abort::Stale) => return Failure::Stale,
+        Some(Abort::Host(error)) => return Failure::Host(error.clone()),
+        Some(Abort::Misuse(_)) | None => {}
+    }
+    let budget = &invocation.budget;
+    let (code, message) = match (error.downcast_ref::<Trap>(), invocation.limits.met) {
+        (_, Some(what)) => ("memory", format!("its {what} grew beyond the limit")),
+        (Some(Trap::OutOfFuel), None) => ("fuel", format!("it used up its {} units of fuel", budget.fuel)),
+        (Some(Trap::Interrupt), None) => {
+            ("deadline", format!("it computed for longer than {} ms", budget.ticks * 10))
+        }
+        (Some(Trap::StackOverflow), None) => ("stack", "its calls nest too deep".to_owned()),
+        (Some(trap), None) => ("trap", trap.to_string()),
+        (None, None) if error.downcast_ref::<Abort>().is_some() => ("misuse", error.root_cause().to_string()),
+        (None, None) if error.to_string().contains("hostcall") => {
+            ("transfer", format!("it passed more than {} MiB to the host at once", HOSTCALL_BYTES_MAX >> 20))
+        }
+        (None, None) => ("trap", error.root_cause().to_string()),
+    };
+    Failure::Stopped { code, message: clean(&message, 500), details: describe(error) }
+}
+
+/// The failure with the guest's backtrace, names demangled.
+fn describe(error: &wasmtime::Error) -> String {
+    let mut text = error.root_cause().to_string();
+    if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
+        write!(text, "\n{backtrace}").expect("writing to a string cannot fail");
+    }
+    clean(&text, DESCRIPTION_BYTES_MAX)
+}

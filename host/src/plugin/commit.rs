@@ -1,0 +1,183 @@
+//! Commits what an invocation wants to write: one transaction, in which all that
+//! it has read is proven to be still so.
+
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+use crate::db::documents::{self, Owner, Put, SubjectVersion};
+use crate::db::plugins::LogLine;
+use crate::db::{self, Tx};
+use crate::domain::ids::TenantId;
+use crate::error::{Error, Result};
+use crate::ops::plugins::Ack;
+
+use super::buffer::{Buffer, KvValue};
+
+/// The code of the conflict after which the invocation runs again.
+pub(super) const STALE: &str = "plugin_read_is_stale";
+/// Lines that a plugin's log keeps for a tenant.
+pub(super) const LOG_KEEP: i64 = 1_000;
+
+/// Everything that one transaction writes; it may run more than once.
+pub(super) struct Commit {
+    pub(super) tenant: TenantId,
+    pub(super) plugin: Arc<str>,
+    /// The enablement under which the invocation ran; not checked if absent,
+    /// because `ack` writes it.
+    pub(super) enablement: Option<i64>,
+    pub(super) at: Timestamp,
+    pub(super) log: Vec<LogLine>,
+    pub(super) ack: Option<Ack>,
+    changes: Vec<Ack>,
+    read: Vec<SubjectVersion>,
+    written: Vec<SubjectVersion>,
+    absent: Vec<(String, String)>,
+    puts: Vec<Put>,
+    deletes: Vec<(String, String)>,
+    kv: Vec<(String, Option<KvValue>)>,
+    records: Vec<(&'static str, String, i64)>,
+}
+
+impl Commit {
+    /// Takes what `buffer` holds; nothing is proven for an invocation that writes nothing.
+    pub(super) fn new(tenant: TenantId, plugin: Arc<str>, at: Timestamp, buffer: Buffer) -> Self {
+        let mut commit = Self {
+            tenant,
+            plugin,
+            enablement: None,
+            at,
+            log: Vec::new(),
+            ack: None,
+            changes: Vec::new(),
+            read: Vec::new(),
+            written: Vec::new(),
+            absent: Vec::new(),
+            puts: Vec::new(),
+            deletes: Vec::new(),
+            kv: Vec::new(),
+            records: Vec::new(),
+        };
+        if !buffer.is_clean() {
+            commit.take(buffer);
+        }
+        commit
+    }
+
+    fn take(&mut self, buffer: Buffer) {
+        for ((kind, id), seen) in buffer.subjects {
+            let into = if seen.written { &mut self.written } else { &mut self.read };
+            into.push((kind, id, seen.version));
+        }
+        for ((collection, key), entry) in buffer.documents {
+            if entry.base.is_none() {
+                self.absent.push((collection.clone(), key.clone()));
+            }
+            if !entry.is_changed() {
+                continue;
+            }
+            match entry.now {
+                None => self.deletes.push((collection, key)),
+                Some(now) => self.puts.push(Put {
+                    collection,
+                    key,
+                    subject_kind: now.subject.0,
+                    subject_id: now.subject.1,
+                    version: now.version,
+                    body: now.body,
+                    index: now.index,
+                }),
+            }
+        }
+        let kv = buffer.kv.into_iter().filter(|(_, entry)| entry.changed);
+        self.kv = kv.map(|(key, entry)| (key, entry.now)).collect();
+        let records = buffer.records.into_iter();
+        self.records = records.map(|((kind, id), version)| (kind, id, version)).collect();
+        self.changes = buffer.changes;
+    }
+
+    /// Proves and writes all of it.
+    ///
+    /// # Errors
+    /// A conflict with the code [`STALE`] if something that was read has changed.
+    pub(super) async fn apply(&self, tx: &mut Tx) -> Result<()> {
+        self.check_enablement(tx).await?;
+        self.check_reads(tx).await?;
+        for change in &self.changes {
+            change(tx).await?;
+        }
+        let owner = self.owner();
+        if !self.puts.is_empty() {
+            documents::put_many(tx, owner, self.at, &self.puts).await?;
+        }
+        if !self.deletes.is_empty() {
+            documents::delete_many(tx, owner, &self.deletes).await?;
+        }
+        for (key, value) in &self.kv {
+            match value {
+                Some((value, expires_at)) => db::kv::set(tx, owner, key, value, *expires_at).await?,
+                None => db::kv::delete(tx, owner, key).await?,
+            }
+        }
+        db::plugins::append_log(tx, &self.tenant, &self.plugin, &self.log, LOG_KEEP).await?;
+        match &self.ack {
+            Some(ack) => ack(tx).await,
+            None => Ok(()),
+        }
+    }
+
+    fn owner(&self) -> Owner<'_> {
+        Owner { tenant: &self.tenant, plugin: &self.plugin }
+    }
+
+    /// A grant that was withdrawn while the guest ran is withdrawn for its writes too.
+    async fn check_enablement(&self, tx: &mut Tx) -> Result<()> {
+        let Some(version) = self.enablement else { return Ok(()) };
+        match db::plugins::hold_enablement(tx, &self.tenant, &self.plugin).await? {
+            Some(now) if now == version => Ok(()),
+            Some(_) | None => Err(stale("the plugin's enablement")),
+        }
+    }
+
+    async fn check_reads(&self, tx: &mut Tx) -> Result<()> {
+        let owner = self.owner();
+        if !self.written.is_empty() && !documents::bump_subjects(tx, owner, &self.written).await? {
+            return Err(stale("a subject"));
+        }
+        if !self.read.is_empty() && !documents::hold_subjects(tx, owner, &self.read).await? {
+            return Err(stale("a subject"));
+        }
+        if !self.absent.is_empty() && !documents::all_absent(tx, owner, &self.absent).await? {
+            return Err(stale("a document"));
+        }
+        for (kind, id, version) in &self.records {
+            if documents::hold_record(tx, &self.tenant, kind, id).await? != Some(*version) {
+                return Err(stale(kind));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an invocation has read is no longer so.
+pub(super) fn stale(what: &str) -> Error {
+    Error::conflict(STALE, format!("{what} has changed while the plugin ran"))
+}
+
+/// Whether the invocation is worth another run with what is true now.
+pub(super) fn is_stale(error: &Error) -> bool {
+    match error {
+        Error::Conflict { code, .. } => *code == STALE,
+        Error::VersionMismatch { .. } => true,
+        Error::Invalid { .. }
+        | Error::NotFound { .. }
+        | Error::Gone { .. }
+        | Error::Unauthenticated(_)
+        | Error::Forbidden(_)
+        | Error::Refused { .. }
+        | Error::Limit { .. }
+        | Error::PluginRejected { .. }
+        | Error::PluginFailed { .. }
+        | Error::Unavailable(_)
+        | Error::Internal(_) => false,
+    }
+}

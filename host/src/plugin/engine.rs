@@ -1,0 +1,230 @@
+//! The sandbox: one wasmtime engine for the process, its limits and its slots.
+//!
+//! Everything that a guest may use of the machine is bounded here or in `call.rs`.
+//! The profile switches off what our contract does not need, because what cannot
+//! be reached cannot be broken: see `decisions/0007-sandbox-profile.md`.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, OptLevel, PoolingAllocationConfig,
+    Strategy, VariableOperatorCost, WasmBacktraceDetails,
+};
+
+use super::invocation::Invocation;
+use crate::error::{Error, Result};
+
+/// How often the epoch moves: the granularity of deadlines and of yielding.
+pub(super) const TICK: Duration = Duration::from_millis(10);
+/// Slots of the pool; an invocation takes one.
+const SLOTS: u32 = 64;
+/// Invocations at once. Below [`SLOTS`], because an exhausted pool is an error, not a wait.
+const CONCURRENT_MAX: usize = 56;
+/// Invocations of one tenant at once, so that none can take all slots.
+const CONCURRENT_PER_TENANT_MAX: usize = 24;
+/// How long an invocation waits for a slot.
+const SLOT_WAIT: Duration = Duration::from_secs(5);
+
+/// The linear memory of one guest.
+pub(super) const MEMORY_BYTES_MAX: usize = 64 << 20;
+/// Elements of one table.
+pub(super) const TABLE_ELEMENTS_MAX: usize = 10_000;
+/// Core instances of one component.
+pub(super) const CORE_INSTANCES_MAX: usize = 8;
+/// Memories of one component.
+pub(super) const MEMORIES_MAX: usize = 4;
+/// Tables of one component.
+pub(super) const TABLES_MAX: usize = 8;
+/// The guest's stack; the rest of the fiber's stack is for host functions.
+const WASM_STACK_BYTES: usize = 512 << 10;
+const FIBER_STACK_BYTES: usize = 2 << 20;
+/// Memory that a slot keeps from one invocation to the next, wiped. Measured:
+/// with `PAGEMAP_SCAN` this doubles the rate of fresh invocations.
+const KEEP_RESIDENT_BYTES: usize = 256 << 10;
+
+/// The engine and what is shared by all its invocations.
+pub struct Sandbox {
+    engine: Engine,
+    linker: Linker<Invocation>,
+    pooling: bool,
+    slots: Arc<Semaphore>,
+    tenants: Cache<String, Arc<Semaphore>>,
+}
+
+/// The right to run one invocation; gives the slot back when dropped.
+pub(super) struct Slot {
+    _own: OwnedSemaphorePermit,
+    _shared: OwnedSemaphorePermit,
+}
+
+impl Sandbox {
+    /// Builds the engine and starts its clock. One is enough for a process.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if this machine cannot run it.
+    pub fn new() -> Result<Self> {
+        let (engine, pooling) = build_engine()?;
+        let linker = build_linker(&engine).map_err(internal)?;
+        start_clock(&engine)?;
+        Ok(Self {
+            engine,
+            linker,
+            pooling,
+            slots: Arc::new(Semaphore::new(CONCURRENT_MAX)),
+            tenants: Cache::new(10_000),
+        })
+    }
+
+    /// The engine.
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The host's side of every import.
+    pub(super) fn linker(&self) -> &Linker<Invocation> {
+        &self.linker
+    }
+
+    /// Whether instances come from a pool; without it the server is slower.
+    #[must_use]
+    pub fn pooling(&self) -> bool {
+        self.pooling
+    }
+
+    /// Invocations that could begin now.
+    #[must_use]
+    pub fn free_slots(&self) -> usize {
+        self.slots.available_permits()
+    }
+
+    /// Waits for a slot.
+    pub(super) async fn slot(&self, tenant: &str) -> Result<Slot> {
+        let own = match self.tenants.get(tenant).await {
+            Some(own) => own,
+            None => {
+                let fresh = async { Arc::new(Semaphore::new(CONCURRENT_PER_TENANT_MAX)) };
+                self.tenants.get_with(tenant.to_owned(), fresh).await
+            }
+        };
+        let wait = async {
+            let own = own.acquire_owned().await.map_err(Error::unavailable)?;
+            let shared = Arc::clone(&self.slots).acquire_owned().await.map_err(Error::unavailable)?;
+            Ok(Slot { _own: own, _shared: shared })
+        };
+        match tokio::time::timeout(SLOT_WAIT, wait).await {
+            Ok(slot) => slot,
+            Err(elapsed) => Err(Error::unavailable(elapsed)),
+        }
+    }
+}
+
+pub(super) fn internal(error: wasmtime::Error) -> Error {
+    Error::internal(format!("{error:#}"))
+}
+
+/// The pooling engine, or one that allocates on demand where the address space
+/// does not suffice for a pool.
+fn build_engine() -> Result<(Engine, bool)> {
+    let pool = InstanceAllocationStrategy::Pooling(pool());
+    match Engine::new(profile().allocation_strategy(pool)) {
+        Ok(engine) => Ok((engine, true)),
+        Err(error) => {
+            tracing::warn!(%error, "no address space for a pool of instances: plugins will run slower");
+            let config = profile();
+            Ok((Engine::new(&config).map_err(internal)?, false))
+        }
+    }
+}
+
+fn profile() -> Config {
+    let mut config = Config::new();
+    config
+        .strategy(Strategy::Cranelift)
+        .cranelift_opt_level(OptLevel::Speed)
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        .consume_fuel(true)
+        .operator_cost(costs())
+        .epoch_interruption(true)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(FIBER_STACK_BYTES)
+        .async_stack_zeroing(true)
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(20))
+        .concurrency_support(false)
+        .shared_memory(false)
+        .wasm_threads(false)
+        .wasm_memory64(false)
+        .wasm_tail_call(false)
+        .wasm_relaxed_simd(false)
+        .wasm_custom_page_sizes(false)
+        .wasm_gc(false)
+        .wasm_function_references(false)
+        .wasm_exceptions(false)
+        // Wasmtime's own glue between the parts of a component needs it; the
+        // number of memories is bounded instead.
+        .wasm_multi_memory(true);
+    config
+}
+
+/// The price list of fuel. It is part of what partners are promised, so the
+/// prices that wasmtime changes between versions stand here.
+fn costs() -> OperatorCost {
+    let variable = VariableOperatorCost {
+        memory_copy_per_byte: 1,
+        memory_fill_per_byte: 1,
+        memory_init_per_byte: 1,
+        memory_grow_per_page: 100,
+        table_copy_per_element: 1,
+        table_fill_per_element: 1,
+        table_init_per_element: 1,
+        table_grow_per_element: 1,
+        ..VariableOperatorCost::new()
+    };
+    OperatorCost { variable, ..OperatorCost::new() }
+}
+
+fn pool() -> PoolingAllocationConfig {
+    let per_slot = |count: usize| SLOTS * u32::try_from(count).expect("limits are small");
+    let cap = |count: usize| u32::try_from(count).expect("limits are small");
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(SLOTS)
+        .total_stacks(SLOTS)
+        .total_core_instances(per_slot(CORE_INSTANCES_MAX))
+        .total_memories(per_slot(MEMORIES_MAX))
+        .total_tables(per_slot(TABLES_MAX))
+        .max_core_instances_per_component(cap(CORE_INSTANCES_MAX))
+        .max_memories_per_component(cap(MEMORIES_MAX))
+        .max_tables_per_component(cap(TABLES_MAX))
+        .max_tables_per_module(cap(TABLES_MAX))
+        .max_memory_size(MEMORY_BYTES_MAX)
+        .table_elements(TABLE_ELEMENTS_MAX)
+        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+        .pagemap_scan(Enabled::Auto);
+    pool
+}
+
+fn build_linker(engine: &Engine) -> wasmtime::Result<Linker<Invocation>> {
+    let mut linker = Linker::new(engine);
+    hospes_bindings::Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |invocation| invocation)?;
+    Ok(linker)
+}
+
+/// Moves the epoch from a thread of its own, so that a busy runtime cannot stop
+/// it; the thread ends with the engine.
+fn start_clock(engine: &Engine) -> Result<()> {
+    let engine = engine.weak();
+    let tick = move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::sleep(TICK);
+        }
+    };
+    std::thread::Builder::new().name("plugin-clock".into()).spawn(tick).map(drop).map_err(Error::internal)
+}

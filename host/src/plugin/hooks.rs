@@ -1,0 +1,107 @@
+//! Hooks: every enabled plugin with one on this entity sees a save before it commits.
+
+use std::sync::Arc;
+
+use hospes_bindings::exports::hospes::plugin::hooks as contract;
+use serde_json::Value;
+
+use super::PluginHost;
+use super::call::{Answer, Call};
+use super::invocation::Point;
+use super::registry::Enabled;
+use super::run::{Effects, user_actor};
+use crate::domain::actor::{Actor, Principal};
+use crate::domain::manifest::{EntityKind, OnFailure};
+use crate::error::{Error, Result};
+use crate::ops::plugins::{HookedEntity, Save};
+
+impl PluginHost {
+    pub(super) async fn run_hooks(&self, actor: &Actor, save: Save) -> Result<Value> {
+        let kind = match save.entity {
+            HookedEntity::Customer => EntityKind::Customer,
+            HookedEntity::Order => EntityKind::Order,
+        };
+        let all = self.registry.of_tenant(&actor.tenant).await?;
+        let before = save.before.as_ref().map(Value::to_string);
+        let mut after = save.after;
+        for enabled in all.iter() {
+            let hook = enabled.facts.manifest.hooks.iter().find(|hook| hook.entity == kind);
+            let Some(hook) = hook else { continue };
+            if !enabled.grants.has(kind.hook_grant()) || is_own_write(actor, enabled) {
+                continue;
+            }
+            let call = Call::BeforeSave(contract::Save {
+                entity: match kind {
+                    EntityKind::Customer => contract::EntityKind::Customer,
+                    EntityKind::Order => contract::EntityKind::Order,
+                },
+                before: before.clone(),
+                after: after.to_string(),
+            });
+            match self.run_hook(actor, enabled, call).await {
+                Ok(None) => {}
+                Ok(Some(patch)) => merge(&mut after, patch),
+                Err(error) if is_veto(&error) || hook.on_failure == OnFailure::Refuse => return Err(error),
+                // The manifest says that a failing hook lets the save through; it is in the plugin's log.
+                Err(error) => tracing::debug!(%error, plugin = %enabled.plugin, "a hook was passed over"),
+            }
+        }
+        Ok(after)
+    }
+
+    async fn run_hook(&self, actor: &Actor, enabled: &Arc<Enabled>, call: Call) -> Result<Option<Value>> {
+        let beginning = self.begin(enabled, user_actor(actor, enabled), Point::Hooks)?;
+        let Answer::Patch(patch) = self.run(beginning, call, Effects::None).await? else {
+            return Err(Error::internal("a hook answered with something else than a patch"));
+        };
+        let Some(text) = patch else { return Ok(None) };
+        super::host::parse_document(&text).map(Some).map_err(|message| Error::PluginFailed {
+            plugin: enabled.plugin.to_string(),
+            code: "patch",
+            message: format!("its patch is not acceptable: {message}"),
+        })
+    }
+}
+
+fn is_own_write(actor: &Actor, enabled: &Enabled) -> bool {
+    let own = |name: &Arc<str>| **name == *enabled.plugin;
+    actor.via_plugin.as_ref().is_some_and(own)
+        || matches!(&actor.principal, Principal::Plugin(name) if own(name))
+}
+
+fn is_veto(error: &Error) -> bool {
+    matches!(error, Error::PluginRejected { .. })
+}
+
+/// JSON Merge Patch (RFC 7396).
+fn merge(target: &mut Value, patch: Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(serde_json::Map::new());
+    }
+    let Value::Object(members) = target else { return };
+    for (name, value) in patch {
+        if value.is_null() {
+            members.shift_remove(&name);
+        } else {
+            merge(members.entry(name).or_insert(Value::Null), value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_merge_patch_changes_adds_and_removes() {
+        let mut target = json!({ "a": { "b": 1, "c": 2 }, "d": [1, 2] });
+        merge(&mut target, json!({ "a": { "b": null, "e": { "f": null, "g": 1 } }, "d": [3] }));
+        assert_eq!(target, json!({ "a": { "c": 2, "e": { "g": 1 } }, "d": [3] }));
+    }
+}

@@ -1,0 +1,54 @@
+//! `context`: who runs, for whom, and when. The clock stands still and the random
+//! bytes follow from a seed, so that a run can be repeated.
+
+use hospes_bindings::hospes::plugin::context::{Actor, Host, Invocation as Described};
+
+use super::{Abort, Invocation};
+use crate::domain::actor::Principal;
+
+const RANDOM_BYTES_MAX: u32 = 1_024;
+
+impl Host for Invocation {
+    async fn get(&mut self) -> wasmtime::Result<Described> {
+        let actor = match &self.actor.principal {
+            Principal::User(id) => Actor::User(id.to_string()),
+            Principal::Token(id) => Actor::Token(id.to_string()),
+            Principal::Plugin(_) => Actor::Plugin,
+            Principal::Operator => Actor::User("operator".to_owned()),
+        };
+        let home = &self.enabled.home;
+        Ok(Described {
+            tenant: self.enabled.tenant.to_string(),
+            plugin: self.enabled.plugin.to_string(),
+            plugin_version: self.enabled.package_version.clone(),
+            actor,
+            locale: self.actor.locale.as_str().to_owned(),
+            time_zone: home.time_zone.clone(),
+            currency: home.currency.clone(),
+            now: self.now.as_micros(),
+            attempt: self.attempt,
+        })
+    }
+
+    async fn random(&mut self, length: u32) -> wasmtime::Result<Vec<u8>> {
+        if length > RANDOM_BYTES_MAX {
+            let message = format!("asked for {length} random bytes; at most {RANDOM_BYTES_MAX} are given at once");
+            return Err(wasmtime::Error::new(Abort::Misuse(message)));
+        }
+        let mut bytes = Vec::with_capacity(length as usize + 8);
+        while bytes.len() < length as usize {
+            bytes.extend_from_slice(&split_mix(&mut self.seed).to_le_bytes());
+        }
+        bytes.truncate(length as usize);
+        Ok(bytes)
+    }
+}
+
+/// SplitMix64: evenly spread and repeatable; these bytes are no secrets.
+fn split_mix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}

@@ -1,0 +1,184 @@
+//! The imports of the contract, one file an interface.
+//!
+//! Every function begins with [`Invocation::enter`]: the grant first, then the
+//! budget. What is refused is answered with a typed error and has changed nothing;
+//! only the host's own faults and misuse that no error type covers end the guest.
+
+mod context;
+mod customers;
+mod documents;
+mod json;
+mod kv;
+mod log;
+mod orders;
+mod settings;
+mod timeline;
+
+use hospes_bindings::hospes::plugin::types;
+
+use super::buffer::Stale;
+use super::invocation::Invocation;
+use crate::domain::grant::Grant;
+use crate::error::{self, Error};
+
+/// Why a guest is ended from within a host call.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Abort {
+    /// What it reads has changed since it began.
+    #[error("a record has changed while the plugin ran")]
+    Stale,
+    /// The host failed.
+    #[error("the host failed")]
+    Host(#[source] Error),
+    /// It did what the contract answers with a trap.
+    #[error("{0}")]
+    Misuse(String),
+}
+
+/// Why a host call has no result.
+pub(super) enum Refusal {
+    /// The guest is told.
+    Told(types::Error),
+    /// The guest is ended.
+    Ended(Abort),
+}
+
+pub(super) type Answered<T> = Result<T, Refusal>;
+
+/// A host function's answer as the bindings want it.
+fn answer<T>(answered: Answered<T>) -> wasmtime::Result<Result<T, types::Error>> {
+    match answered {
+        Ok(value) => Ok(Ok(value)),
+        Err(Refusal::Told(error)) => Ok(Err(error)),
+        Err(Refusal::Ended(abort)) => Err(wasmtime::Error::new(abort)),
+    }
+}
+
+impl From<Stale> for Refusal {
+    fn from(_: Stale) -> Self {
+        Self::Ended(Abort::Stale)
+    }
+}
+
+impl From<types::Error> for Refusal {
+    fn from(error: types::Error) -> Self {
+        Self::Told(error)
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        match told(&error) {
+            Some(told) => Self::Told(told),
+            None => Self::Ended(Abort::Host(error)),
+        }
+    }
+}
+
+/// What a guest is told of a use case's error; nothing of the host's own faults.
+fn told(error: &Error) -> Option<types::Error> {
+    Some(match error {
+        Error::Invalid { faults } => types::Error::Invalid(faults.iter().map(fault).collect()),
+        Error::NotFound { kind, id } => types::Error::NotFound(format!("{kind} {id}")),
+        Error::Conflict { message, .. } | Error::Gone { message, .. } => types::Error::Conflict(message.clone()),
+        Error::VersionMismatch { .. } => types::Error::Conflict(error.to_string()),
+        Error::Forbidden(permission) => types::Error::Denied(permission.to_string()),
+        Error::Refused { message, .. } => types::Error::Denied(message.clone()),
+        Error::Unauthenticated(message) => types::Error::Denied((*message).to_owned()),
+        Error::Limit { message, .. } => types::Error::Limit(message.clone()),
+        Error::PluginRejected { code, message, faults, .. } => types::Error::Rejected(types::Rejection {
+            code: code.clone(),
+            message: message.clone(),
+            faults: faults.iter().map(fault).collect(),
+        }),
+        Error::PluginFailed { .. } | Error::Unavailable(_) => types::Error::Unavailable(error.to_string()),
+        Error::Internal(_) => return None,
+    })
+}
+
+fn fault(fault: &error::Fault) -> types::Fault {
+    types::Fault {
+        pointer: fault.pointer.clone(),
+        code: fault.code.clone().into_owned(),
+        message: fault.message.clone(),
+    }
+}
+
+/// An input of the guest that is wrong.
+pub(super) fn invalid(pointer: impl Into<String>, code: &'static str, message: impl Into<String>) -> Refusal {
+    Refusal::Told(types::Error::Invalid(vec![fault(&error::Fault::new(pointer, code, message))]))
+}
+
+/// What a host call does, for rights and budgets.
+#[derive(Clone, Copy)]
+enum Access {
+    /// It reads at most this many rows.
+    Read(usize),
+    /// It writes this many rows.
+    Write(usize),
+}
+
+impl Invocation {
+    /// Checks right and budget of a host call over `most` items at the utmost.
+    fn enter(&mut self, grant: Grant, what: &str, access: Access, most: usize) -> Answered<()> {
+        if !self.enabled.grants.has(grant) {
+            self.note_denied(grant, what);
+            return Err(types::Error::Denied(grant.to_string()).into());
+        }
+        self.usage.calls = self.usage.calls.saturating_add(1);
+        if self.usage.calls > self.budget.calls {
+            return Err(limit(format!("{} host calls of one invocation", self.budget.calls)));
+        }
+        let (count, used, budget, verb) = match access {
+            Access::Read(count) => (count, &mut self.usage.rows_read, self.budget.rows_read, "read"),
+            Access::Write(count) => {
+                if !self.point.may_write() {
+                    let message = format!("{} may not write ({what})", self.point.as_str());
+                    return Err(types::Error::Denied(message).into());
+                }
+                (count, &mut self.usage.rows_written, self.budget.rows_written, "written")
+            }
+        };
+        if count > most {
+            return Err(limit(format!("{most} items of one call of {what}")));
+        }
+        *used = used.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        if *used > budget {
+            return Err(limit(format!("{budget} rows {verb} by one invocation")));
+        }
+        Ok(())
+    }
+}
+
+fn limit(message: String) -> Refusal {
+    Refusal::Told(types::Error::Limit(message))
+}
+
+impl types::Host for Invocation {}
+
+pub(super) use documents::stored;
+
+/// Reads a document that a guest has answered; says what is wrong with it.
+pub(super) fn parse_document(text: &str) -> Result<serde_json::Value, String> {
+    json::parse("", text, json::DOCUMENT_BYTES_MAX).map_err(|refusal| match refusal {
+        Refusal::Told(types::Error::Invalid(faults)) => {
+            faults.into_iter().map(|fault| fault.message).collect::<Vec<_>>().join("; ")
+        }
+        Refusal::Told(_) | Refusal::Ended(_) => "not readable".to_owned(),
+    })
+}
+
+/// Reads what the host itself has stored.
+pub(super) fn stored_json(text: &str) -> Answered<serde_json::Value> {
+    serde_json::from_str(text).map_err(|error| Error::internal(error).into())
+}
+
+/// A subject as the contract writes it.
+pub(super) fn subject_of_event(subject: &crate::domain::event::Subject) -> types::Subject {
+    use crate::domain::event::Subject;
+    match subject {
+        Subject::Customer(id) => types::Subject::Customer(id.to_string()),
+        Subject::Order(id) => types::Subject::Order(id.to_string()),
+        Subject::Tenant => types::Subject::Tenant,
+    }
+}

@@ -1,0 +1,323 @@
+//! Reads a component's bytes before anything is compiled: what it imports, what
+//! it exports and what its manifest says, and whether they fit together.
+
+use std::collections::BTreeSet;
+
+use wasmparser::component_types::ComponentEntityType;
+use wasmparser::{Parser, Payload, Validator, WasmFeatures};
+use wasmtime::Engine;
+
+use super::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, MEMORY_BYTES_MAX, TABLES_MAX};
+use crate::domain::contract::{EXPORTS, IMPORTS, TYPE_INTERFACES, event_grant};
+use crate::domain::grant::{Grant, Grants};
+use crate::domain::manifest::Manifest;
+use crate::error::{Error, Fault, Result};
+
+/// The largest component, in bytes.
+pub(super) const COMPONENT_BYTES_MAX: usize = 8 << 20;
+/// The custom section that holds the manifest.
+const MANIFEST_SECTION: &str = "hospes:manifest";
+const PACKAGE: &str = "hospes:plugin/";
+const WASM_PAGE_BYTES: u64 = 65_536;
+
+/// What the bytes of a component say.
+#[derive(Debug)]
+pub(super) struct Inspected {
+    pub(super) manifest: Manifest,
+    /// `interface.function`, sorted.
+    pub(super) imports: Vec<String>,
+    /// Extension points, sorted.
+    pub(super) exports: Vec<String>,
+}
+
+/// Reads and checks a component.
+///
+/// # Errors
+/// [`Error::Invalid`] with every fault that its author must mend.
+pub(super) fn inspect(bytes: &[u8]) -> Result<Inspected> {
+    check_kind(bytes)?;
+    let scan = scan(bytes)?;
+    let mut faults = scan.faults;
+    let mut imports = BTreeSet::new();
+    let mut exports = BTreeSet::new();
+    let types = Validator::new_with_features(features()).validate_all(bytes).map_err(|error| {
+        fault("not_valid", format!("the component is not valid, or uses a feature that is off: {error}"))
+    })?;
+    for name in &scan.imports {
+        let item = types.as_ref().component_item_for_import(name).map(|item| item.ty);
+        let functions = match item {
+            Some(ComponentEntityType::Instance(id)) => {
+                let exports = &types[id].exports;
+                let is_function = |ty| matches!(ty, ComponentEntityType::Func(_));
+                exports.iter().filter(|(_, item)| is_function(item.ty)).map(|(name, _)| name.clone()).collect()
+            }
+            _ => Vec::new(),
+        };
+        check_import(name, &functions, &mut imports, &mut faults);
+    }
+    for name in &scan.exports {
+        match interface_of(name).filter(|interface| EXPORTS.contains(interface)) {
+            Some(interface) => drop(exports.insert(interface.to_owned())),
+            None => faults.push(Fault::new("", "unknown_export", format!("exports `{name}`, which this host does not know"))),
+        }
+    }
+    let manifest = read_manifest(&scan.manifests, &mut faults);
+    if let Some(manifest) = &manifest {
+        compare(manifest, &imports, &exports, &mut faults);
+    }
+    match manifest {
+        Some(manifest) if faults.is_empty() => Ok(Inspected {
+            manifest,
+            imports: imports.into_iter().collect(),
+            exports: exports.into_iter().collect(),
+        }),
+        _ => Err(Error::Invalid { faults }),
+    }
+}
+
+fn fault(code: &'static str, message: impl Into<String>) -> Error {
+    Error::invalid("", code, message)
+}
+
+fn check_kind(bytes: &[u8]) -> Result<()> {
+    if bytes.len() > COMPONENT_BYTES_MAX {
+        let (size, most) = (bytes.len(), COMPONENT_BYTES_MAX);
+        return Err(fault("too_large", format!("the component has {size} bytes; at most {most} are allowed")));
+    }
+    if Engine::detect_precompiled(bytes).is_some() {
+        let message = "this is machine code that was compiled elsewhere; upload the component itself";
+        return Err(fault("precompiled", message));
+    }
+    if Parser::is_core_wasm(bytes) {
+        let message = "this is a core WebAssembly module; make a component of it (`hospes plugin build` does)";
+        return Err(fault("core_module", message));
+    }
+    if !Parser::is_component(bytes) {
+        return Err(fault("not_a_component", "this is not a WebAssembly component"));
+    }
+    Ok(())
+}
+
+/// What our engine's profile has on, as far as bytes can use it.
+fn features() -> WasmFeatures {
+    WasmFeatures::WASM2
+        | WasmFeatures::EXTENDED_CONST
+        | WasmFeatures::MULTI_MEMORY
+        | WasmFeatures::COMPONENT_MODEL
+        | WasmFeatures::GC_TYPES
+}
+
+#[derive(Default)]
+struct Scan<'a> {
+    imports: Vec<String>,
+    exports: Vec<String>,
+    manifests: Vec<&'a [u8]>,
+    faults: Vec<Fault>,
+}
+
+/// Walks over all sections. Nested modules and components count for the
+/// manifest and the limits; only the outermost imports and exports count.
+fn scan(bytes: &[u8]) -> Result<Scan<'_>> {
+    let mut found = Scan::default();
+    let (mut depth, mut instances, mut memories, mut tables) = (0_usize, 0_u32, 0_u32, 0_u32);
+    for payload in Parser::new(0).parse_all(bytes) {
+        let payload = payload.map_err(|error| fault("malformed", format!("the bytes are malformed: {error}")))?;
+        match payload {
+            Payload::Version { .. } => depth += 1,
+            Payload::End(_) => depth -= 1,
+            Payload::CustomSection(section) if section.name() == MANIFEST_SECTION => {
+                found.manifests.push(section.data());
+            }
+            Payload::ComponentImportSection(section) if depth == 1 => {
+                for import in section {
+                    let import = import.map_err(|error| fault("malformed", error.to_string()))?;
+                    found.imports.push(import.name.name.to_owned());
+                }
+            }
+            Payload::ComponentExportSection(section) if depth == 1 => {
+                for export in section {
+                    let export = export.map_err(|error| fault("malformed", error.to_string()))?;
+                    found.exports.push(export.name.name.to_owned());
+                }
+            }
+            Payload::InstanceSection(section) => instances += section.count(),
+            Payload::TableSection(section) => tables += section.count(),
+            Payload::MemorySection(section) => {
+                memories += section.count();
+                for memory in section {
+                    let memory = memory.map_err(|error| fault("malformed", error.to_string()))?;
+                    check_memory(memory.initial, &mut found.faults);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut bound = |what: &str, count: u32, most: usize| {
+        if usize::try_from(count).is_ok_and(|count| count > most) {
+            let message = format!("has {count} {what}; at most {most} are allowed");
+            found.faults.push(Fault::new("", "too_many", message));
+        }
+    };
+    // Instances that only bundle imports have no code and are not counted by the engine either;
+    // this is a ceiling over what a component may ask for, the engine's own limit is lower.
+    bound("core instances", instances, CORE_INSTANCES_MAX * 8);
+    bound("memories", memories, MEMORIES_MAX);
+    bound("tables", tables, TABLES_MAX);
+    Ok(found)
+}
+
+fn check_memory(initial_pages: u64, faults: &mut Vec<Fault>) {
+    let most = MEMORY_BYTES_MAX as u64 / WASM_PAGE_BYTES;
+    if initial_pages > most {
+        let message = format!("begins with {initial_pages} pages of memory; at most {most} are allowed");
+        faults.push(Fault::new("", "memory", message));
+    }
+}
+
+/// `kv` of `hospes:plugin/kv@1.0.0`; `None` for another package or major version.
+fn interface_of(name: &str) -> Option<&str> {
+    let (interface, version) = name.strip_prefix(PACKAGE)?.split_once('@')?;
+    version.starts_with("1.").then_some(interface)
+}
+
+fn check_import(
+    name: &str,
+    functions: &[String],
+    imports: &mut BTreeSet<String>,
+    faults: &mut Vec<Fault>,
+) {
+    let mut refuse = |what: &str| {
+        let hint = if name.starts_with("wasi:") {
+            "; build for wasm32-unknown-unknown, which imports nothing of WASI"
+        } else {
+            ""
+        };
+        let message = format!("imports `{what}`, which this host does not offer{hint}");
+        faults.push(Fault::new("", "unknown_import", message));
+    };
+    let Some(interface) = interface_of(name) else { return refuse(name) };
+    let known = IMPORTS.iter().any(|import| import.interface == interface);
+    if !known && !TYPE_INTERFACES.contains(&interface) {
+        return refuse(name);
+    }
+    for function in functions {
+        let known = IMPORTS.iter().any(|one| one.interface == interface && one.function == function);
+        if known {
+            imports.insert(format!("{interface}.{function}"));
+        } else {
+            refuse(&format!("{name}#{function}"));
+        }
+    }
+}
+
+fn read_manifest(sections: &[&[u8]], faults: &mut Vec<Fault>) -> Option<Manifest> {
+    let section = match sections {
+        [one] => *one,
+        [] => {
+            let message = format!("has no manifest (custom section `{MANIFEST_SECTION}`); the SDK's macro embeds it");
+            faults.push(Fault::new("", "no_manifest", message));
+            return None;
+        }
+        several => {
+            let message = format!("has {} manifests; exactly one is allowed", several.len());
+            faults.push(Fault::new("", "several_manifests", message));
+            return None;
+        }
+    };
+    let Ok(text) = std::str::from_utf8(section) else {
+        faults.push(Fault::new("", "manifest_not_text", "the manifest is not UTF-8"));
+        return None;
+    };
+    match Manifest::parse(text) {
+        Ok(manifest) => Some(manifest),
+        Err(wrong) => {
+            faults.extend(wrong.into_iter().map(|fault| Fault {
+                message: format!("plugin.toml: {}", fault.message),
+                ..fault
+            }));
+            None
+        }
+    }
+}
+
+/// Whether what the manifest says and what the bytes do is the same.
+fn compare(
+    manifest: &Manifest,
+    imports: &BTreeSet<String>,
+    exports: &BTreeSet<String>,
+    faults: &mut Vec<Fault>,
+) {
+    let mut say = |code: &'static str, message: String| faults.push(Fault::new("", code, message));
+    let wanted = manifest.wanted();
+    let mut needs: Vec<(Grant, String)> = Vec::new();
+    for import in IMPORTS {
+        let name = format!("{}.{}", import.interface, import.function);
+        if let Some(grant) = import.grant.filter(|_| imports.contains(&name)) {
+            needs.push((grant, format!("imports `{name}`")));
+        }
+    }
+    for event in &manifest.events.subscribe {
+        needs.extend(event_grant(event).map(|grant| (grant, format!("subscribes to `{event}`"))));
+    }
+    for hook in &manifest.hooks {
+        needs.push((hook.entity.hook_grant(), format!("declares a hook on `{}`", hook.entity.as_str())));
+    }
+    for (grant, why) in &needs {
+        if !wanted.has(*grant) {
+            say("missing_grant", format!("{why}, but does not ask for the grant `{grant}`"));
+        }
+    }
+    let needed: Grants = needs.iter().map(|(grant, _)| *grant).collect();
+    for grant in wanted.without(needed).iter() {
+        say("idle_grant", format!("asks for the grant `{grant}`, which nothing in it needs"));
+    }
+    let declared = [
+        ("events", !manifest.events.subscribe.is_empty()),
+        ("hooks", !manifest.hooks.is_empty()),
+        ("actions", !manifest.actions.is_empty()),
+        ("panels", !manifest.panels.is_empty()),
+        ("jobs", !manifest.jobs.is_empty()),
+    ];
+    for (point, is_declared) in declared {
+        match (is_declared, exports.contains(point)) {
+            (true, false) => say("missing_export", format!("declares {point}, but does not export `{point}`")),
+            (false, true) => say("idle_export", format!("exports `{point}`, but its manifest declares none")),
+            (true, true) | (false, false) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code_of(bytes: &[u8]) -> String {
+        match inspect(bytes) {
+            Err(Error::Invalid { faults }) => faults[0].code.to_string(),
+            other => panic!("expected a refusal, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_no_component_is_refused_by_name() {
+        assert_eq!(code_of(b"not wasm at all"), "not_a_component");
+        assert_eq!(code_of(b""), "not_a_component");
+        assert_eq!(code_of(b"\0asm\x01\0\0\0"), "core_module");
+        assert_eq!(code_of(&vec![0; COMPONENT_BYTES_MAX + 1]), "too_large");
+        assert_eq!(code_of(b"\0asm\x0d\0\x01\0"), "no_manifest");
+        assert_eq!(code_of(b"\0asm\x0d\0\x01\0\x07\xff"), "malformed");
+    }
+
+    #[test]
+    fn machine_code_is_refused() {
+        let code = Engine::default().precompile_component(b"\0asm\x0d\0\x01\0").unwrap();
+        assert_eq!(code_of(&code), "precompiled");
+    }
+
+    #[test]
+    fn every_import_of_the_contract_is_in_the_table() {
+        let wit = ["context", "log", "settings", "kv", "documents", "customers", "orders", "timeline"];
+        let interfaces: BTreeSet<_> = IMPORTS.iter().map(|import| import.interface).collect();
+        assert_eq!(interfaces, wit.into_iter().collect());
+    }
+}

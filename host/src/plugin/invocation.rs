@@ -1,0 +1,233 @@
+//! What one invocation is: its rights, its budget, and all that it has done so far.
+//!
+//! This is the data of its store; host functions get nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::ResourceLimiter;
+
+use super::buffer::Buffer;
+use super::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
+use super::registry::Enabled;
+use crate::clock::Timestamp;
+use crate::domain::actor::Actor;
+use crate::domain::grant::Grant;
+use crate::ops::Core;
+
+/// Lines of one invocation that are kept.
+pub(super) const LOG_LINES_MAX: usize = 100;
+/// Bytes of one line that are kept.
+pub(super) const LOG_LINE_BYTES_MAX: usize = 1_024;
+
+/// Where the host calls a plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Point {
+    Lifecycle,
+    Events,
+    Hooks,
+    Actions,
+    Panels,
+    Jobs,
+}
+
+/// What an invocation may use. A fuel unit is about one WebAssembly instruction;
+/// the same run always burns the same fuel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budget {
+    pub(super) fuel: u64,
+    /// Epoch ticks of 10 ms on the CPU.
+    pub(super) ticks: u64,
+    /// With waiting for the database.
+    pub(super) wall: Duration,
+    pub(super) calls: u32,
+    pub(super) rows_read: u32,
+    pub(super) rows_written: u32,
+}
+
+impl Point {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Lifecycle, Self::Events, Self::Hooks, Self::Actions, Self::Panels, Self::Jobs];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lifecycle => "lifecycle",
+            Self::Events => "events",
+            Self::Hooks => "hooks",
+            Self::Actions => "actions",
+            Self::Panels => "panels",
+            Self::Jobs => "jobs",
+        }
+    }
+
+    /// Whether writing calls are allowed.
+    pub(super) const fn may_write(self) -> bool {
+        !matches!(self, Self::Hooks | Self::Panels)
+    }
+
+    /// The budget for `items` inputs: a batch of events gets more than one event.
+    pub(super) fn budget(self, items: u32) -> Budget {
+        let (fuel, ticks, wall_ms, calls, rows_read, rows_written) = match self {
+            Self::Hooks => (11_000_000, 10, 1_000, 20, 500, 0),
+            Self::Panels => (100_000_000, 50, 2_000, 50, 2_000, 0),
+            Self::Actions => (500_000_000, 200, 10_000, 200, 5_000, 2_000),
+            Self::Events => (200_000_000, 300, 20_000, 200, 20_000, 5_000),
+            Self::Lifecycle | Self::Jobs => (4_000_000_000, 1_000, 30_000, 1_000, 20_000, 10_000),
+        };
+        let more = if self == Self::Events { items } else { 0 };
+        Budget {
+            fuel: fuel + u64::from(more) * 20_000_000,
+            ticks: ticks + u64::from(more),
+            wall: Duration::from_millis(wall_ms),
+            calls: calls + more * 20,
+            rows_read,
+            rows_written,
+        }
+    }
+}
+
+/// What an invocation has used.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Usage {
+    pub(super) fuel: u64,
+    pub(super) calls: u32,
+    pub(super) rows_read: u32,
+    pub(super) rows_written: u32,
+}
+
+/// A line that the guest, or the host about it, has written.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    pub(super) level: &'static str,
+    pub(super) code: Option<&'static str>,
+    pub(super) message: String,
+}
+
+/// The lines of one invocation.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    pub(super) lines: Vec<Line>,
+    pub(super) dropped: u32,
+}
+
+impl Log {
+    /// Keeps a line, cut, on one line of text, and without control characters.
+    pub(super) fn push(&mut self, level: &'static str, code: Option<&'static str>, message: &str) {
+        if self.lines.len() >= LOG_LINES_MAX {
+            self.dropped = self.dropped.saturating_add(1);
+            return;
+        }
+        self.lines.push(Line { level, code, message: clean(message, LOG_LINE_BYTES_MAX) });
+    }
+}
+
+/// `text` cut at `most` bytes, with control characters but line breaks made visible as spaces.
+pub(super) fn clean(text: &str, most: usize) -> String {
+    let end = text.floor_char_boundary(most.min(text.len()));
+    let kept = text.get(..end).unwrap_or_default();
+    kept.chars().map(|letter| if letter.is_control() && letter != '\n' { ' ' } else { letter }).collect()
+}
+
+/// The data of an invocation's store.
+pub(super) struct Invocation {
+    pub(super) core: Arc<Core>,
+    pub(super) enabled: Arc<Enabled>,
+    /// With the rights that are left: the tenant's grants, and the acting user's permissions.
+    pub(super) actor: Actor,
+    pub(super) point: Point,
+    pub(super) budget: Budget,
+    pub(super) usage: Usage,
+    pub(super) attempt: u32,
+    pub(super) now: Timestamp,
+    pub(super) seed: u64,
+    pub(super) buffer: Buffer,
+    pub(super) log: Log,
+    pub(super) limits: Limits,
+    pub(super) ticks_left: u64,
+    denied: Vec<Grant>,
+}
+
+/// With what an invocation begins.
+#[derive(Clone)]
+pub(super) struct Beginning {
+    pub(super) core: Arc<Core>,
+    pub(super) enabled: Arc<Enabled>,
+    pub(super) actor: Actor,
+    pub(super) point: Point,
+    /// Inputs, such as the events of a batch.
+    pub(super) items: u32,
+    pub(super) attempt: u32,
+    pub(super) now: Timestamp,
+    pub(super) seed: u64,
+}
+
+impl Invocation {
+    pub(super) fn new(beginning: &Beginning, attempt: u32) -> Self {
+        let Beginning { core, enabled, actor, point, items, attempt: first, now, seed } = beginning;
+        let budget = point.budget(*items);
+        Self {
+            core: Arc::clone(core),
+            enabled: Arc::clone(enabled),
+            actor: actor.clone(),
+            point: *point,
+            budget,
+            usage: Usage::default(),
+            attempt: first + attempt,
+            now: *now,
+            seed: *seed,
+            buffer: Buffer::default(),
+            log: Log::default(),
+            limits: Limits::default(),
+            ticks_left: budget.ticks,
+            denied: Vec::new(),
+        }
+    }
+
+    /// Notes a refused right, once for each grant, for the tenant's administrator.
+    pub(super) fn note_denied(&mut self, grant: Grant, what: &str) {
+        if !self.denied.contains(&grant) {
+            self.denied.push(grant);
+            let message = format!("{what} was refused: the tenant has not granted `{grant}`");
+            self.log.push("warn", Some("denied"), &message);
+        }
+    }
+}
+
+/// What a guest may allocate; remembers why it was stopped.
+#[derive(Debug, Default)]
+pub(super) struct Limits {
+    /// The limit that was met, for the message.
+    pub(super) met: Option<&'static str>,
+}
+
+impl Limits {
+    fn check(&mut self, desired: usize, most: usize, what: &'static str) -> wasmtime::Result<bool> {
+        if desired <= most {
+            return Ok(true);
+        }
+        self.met = Some(what);
+        Err(wasmtime::format_err!("{what} may not grow beyond {most}"))
+    }
+}
+
+impl ResourceLimiter for Limits {
+    fn memory_growing(&mut self, _now: usize, desired: usize, _most: Option<usize>) -> wasmtime::Result<bool> {
+        self.check(desired, MEMORY_BYTES_MAX, "memory")
+    }
+
+    fn table_growing(&mut self, _now: usize, desired: usize, _most: Option<usize>) -> wasmtime::Result<bool> {
+        self.check(desired, TABLE_ELEMENTS_MAX, "table")
+    }
+
+    fn instances(&self) -> usize {
+        CORE_INSTANCES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_MAX
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_MAX
+    }
+}

@@ -1,0 +1,140 @@
+//! The plugin host: the only place that knows wasmtime.
+//!
+//! An invocation is a fresh instance with the rights that its tenant has granted,
+//! under a budget of fuel, time and memory (`call.rs`). What it reads and writes
+//! is buffered (`buffer.rs`, `host/`) and committed in one transaction together
+//! with what caused it (`commit.rs`, `run.rs`). No connection is held and no lock
+//! is taken while guest code runs. It may use `ops` and `db`, and nothing else
+//! of the host.
+
+mod actions;
+mod artifact;
+mod breaker;
+mod buffer;
+mod call;
+mod commit;
+mod engine;
+mod events;
+mod hooks;
+mod host;
+mod index;
+mod inspect;
+mod invocation;
+mod lifecycle;
+mod panels;
+mod query;
+mod registry;
+mod run;
+
+use std::sync::{Arc, Weak};
+
+use futures::future::BoxFuture;
+use serde_json::Value;
+
+pub use artifact::Artifacts;
+pub use engine::Sandbox;
+
+use crate::domain::actor::Actor;
+use crate::domain::event::Subject;
+use crate::domain::ids::TenantId;
+use crate::error::{Error, Result};
+use crate::ops::Core;
+use crate::ops::plugins::{
+    Ack, ActionOutcome, Delivered, Inspected, JobAck, JobChunk, Panel, PluginEvent, Plugins, PointHealth,
+    Save, Switch,
+};
+use breaker::Breakers;
+use registry::Registry;
+
+/// The plugins of a server.
+pub struct PluginHost {
+    /// Weak, because the core holds its plugin host.
+    core: Weak<Core>,
+    sandbox: Arc<Sandbox>,
+    registry: Registry,
+    breakers: Breakers,
+}
+
+impl PluginHost {
+    /// Builds the plugin host of `core` and connects the two.
+    pub fn connect(core: &Arc<Core>, sandbox: Arc<Sandbox>, artifacts: Artifacts) -> Arc<Self> {
+        let registry = Registry::new(core.db.clone(), Arc::clone(&sandbox), artifacts);
+        let host =
+            Arc::new(Self { core: Arc::downgrade(core), sandbox, registry, breakers: Breakers::default() });
+        core.connect_plugins(Arc::clone(&host) as Arc<dyn Plugins>);
+        host
+    }
+
+    fn core(&self) -> Result<Arc<Core>> {
+        self.core.upgrade().ok_or_else(|| Error::unavailable("the server has stopped"))
+    }
+}
+
+impl Plugins for PluginHost {
+    fn before_save<'a>(&'a self, actor: &'a Actor, save: Save) -> BoxFuture<'a, Result<Value>> {
+        Box::pin(self.run_hooks(actor, save))
+    }
+
+    fn panels<'a>(
+        &'a self,
+        actor: &'a Actor,
+        slot: &'a str,
+        target: Subject,
+    ) -> BoxFuture<'a, Result<Vec<Panel>>> {
+        Box::pin(self.render_panels(actor, slot, target))
+    }
+
+    fn run_action<'a>(
+        &'a self,
+        actor: &'a Actor,
+        plugin: &'a str,
+        action: &'a str,
+        target: Subject,
+        input: Value,
+    ) -> BoxFuture<'a, Result<ActionOutcome>> {
+        Box::pin(self.act(actor, plugin, action, (target, input)))
+    }
+
+    fn deliver<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        plugin: &'a str,
+        events: &'a [PluginEvent],
+        ack: Ack,
+    ) -> BoxFuture<'a, Result<Delivered>> {
+        Box::pin(self.handle_events(tenant, plugin, events, ack))
+    }
+
+    fn run_job<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        plugin: &'a str,
+        chunk: JobChunk,
+        ack: JobAck,
+    ) -> BoxFuture<'a, Result<Delivered>> {
+        Box::pin(self.run_chunk(tenant, plugin, chunk, ack))
+    }
+
+    fn inspect(&self, bytes: Vec<u8>) -> BoxFuture<'_, Result<Inspected>> {
+        Box::pin(self.inspect_component(bytes))
+    }
+
+    fn switch_on<'a>(&'a self, actor: &'a Actor, switch: Switch, ack: Ack) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.enable(actor, switch, ack))
+    }
+
+    fn switch_off<'a>(&'a self, actor: &'a Actor, plugin: &'a str, ack: Ack) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.disable(actor, plugin, ack))
+    }
+
+    fn changed<'a>(&'a self, tenant: &'a TenantId, plugin: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            self.breakers.reset(tenant, plugin);
+            self.registry.forget(tenant).await;
+        })
+    }
+
+    fn health(&self, tenant: &TenantId, plugin: &str) -> Vec<PointHealth> {
+        self.points(tenant, plugin)
+    }
+}

@@ -1,0 +1,262 @@
+//! What runs for whom: compiled components by digest, and each tenant's plugins.
+//!
+//! Both are caches over the database. A change is seen at once by the process
+//! that makes it and within [`FOLLOW`] by every other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hospes_bindings::exports::hospes::plugin as exports;
+use moka::future::Cache;
+use wasmtime::component::{Component, InstancePre};
+
+use super::artifact::Artifacts;
+use super::engine::Sandbox;
+use super::invocation::Invocation;
+use crate::db::plugins::{self, Package, TenantFacts};
+use crate::db::Db;
+use crate::domain::actor::Locale;
+use crate::domain::grant::Grants;
+use crate::domain::ids::TenantId;
+use crate::domain::manifest::Manifest;
+use crate::domain::permission::Permission;
+use crate::domain::schema::Schema;
+use crate::error::{Error, Result};
+
+/// How long another server's change may stay unseen; below the promised 5 seconds.
+const FOLLOW: Duration = Duration::from_secs(3);
+/// Tenants whose plugins are remembered.
+const TENANTS_MAX: u64 = 10_000;
+/// Components that stay loaded.
+const COMPONENTS_MAX: u64 = 256;
+
+/// A component that is ready to be instantiated, and where it can be called.
+pub(super) struct Loaded {
+    pub(super) pre: InstancePre<Invocation>,
+    pub(super) lifecycle: Option<exports::lifecycle::GuestIndices>,
+    pub(super) events: Option<exports::events::GuestIndices>,
+    pub(super) hooks: Option<exports::hooks::GuestIndices>,
+    pub(super) actions: Option<exports::actions::GuestIndices>,
+    pub(super) panels: Option<exports::panels::GuestIndices>,
+    pub(super) jobs: Option<exports::jobs::GuestIndices>,
+}
+
+/// A package's manifest with its schemas compiled.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) manifest: Manifest,
+    pub(super) actions: HashMap<String, Schema>,
+}
+
+impl Facts {
+    pub(super) fn new(manifest: Manifest) -> Result<Self> {
+        let mut actions = HashMap::new();
+        for action in &manifest.actions {
+            let schema = Schema::compile(&action.input).map_err(Error::internal)?;
+            actions.insert(action.name.clone(), schema);
+        }
+        Ok(Self { manifest, actions })
+    }
+}
+
+/// A plugin as one tenant has enabled it.
+#[derive(Clone, Debug)]
+pub(super) struct Enabled {
+    pub(super) tenant: TenantId,
+    pub(super) plugin: Arc<str>,
+    pub(super) package_version: String,
+    pub(super) digest: String,
+    /// The version of the enablement; absent while the plugin is being enabled.
+    pub(super) version: Option<i64>,
+    pub(super) grants: Grants,
+    /// The permissions over core records that the grants stand for.
+    pub(super) permissions: Arc<[Permission]>,
+    /// JSON text, valid by the schema.
+    pub(super) settings: Arc<str>,
+    pub(super) facts: Arc<Facts>,
+    pub(super) home: Arc<Home>,
+}
+
+/// What plugins are told of the tenant.
+#[derive(Debug)]
+pub(super) struct Home {
+    pub(super) locale: Locale,
+    pub(super) time_zone: String,
+    pub(super) currency: String,
+}
+
+impl From<TenantFacts> for Home {
+    fn from(facts: TenantFacts) -> Self {
+        let TenantFacts { locale, time_zone, currency } = facts;
+        Self { locale: Locale::from_tag(&locale), time_zone, currency }
+    }
+}
+
+pub(super) fn permissions_of(grants: Grants) -> Arc<[Permission]> {
+    grants.iter().filter_map(|grant| grant.permission()).collect()
+}
+
+/// The caches.
+pub(super) struct Registry {
+    db: Db,
+    sandbox: Arc<Sandbox>,
+    artifacts: Artifacts,
+    components: Cache<String, Arc<Loaded>>,
+    facts: Cache<String, Arc<Facts>>,
+    tenants: Cache<TenantId, Arc<[Arc<Enabled>]>>,
+}
+
+impl Registry {
+    pub(super) fn new(db: Db, sandbox: Arc<Sandbox>, artifacts: Artifacts) -> Self {
+        let tenants = Cache::builder().max_capacity(TENANTS_MAX).time_to_live(FOLLOW).build();
+        Self {
+            db,
+            sandbox,
+            artifacts,
+            components: Cache::new(COMPONENTS_MAX),
+            facts: Cache::new(COMPONENTS_MAX),
+            tenants,
+        }
+    }
+
+    /// The plugins that run for a tenant, by name.
+    pub(super) async fn of_tenant(&self, tenant: &TenantId) -> Result<Arc<[Arc<Enabled>]>> {
+        if let Some(known) = self.tenants.get(tenant).await {
+            return Ok(known);
+        }
+        let read = self.read_tenant(tenant);
+        self.tenants.try_get_with(tenant.clone(), read).await.map_err(|error: Arc<Error>| (*error).clone())
+    }
+
+    /// One plugin of a tenant, if it is enabled.
+    pub(super) async fn find(&self, tenant: &TenantId, plugin: &str) -> Result<Option<Arc<Enabled>>> {
+        let all = self.of_tenant(tenant).await?;
+        Ok(all.iter().find(|one| &*one.plugin == plugin).cloned())
+    }
+
+    /// Forgets what is known of a tenant, because it has changed.
+    pub(super) async fn forget(&self, tenant: &TenantId) {
+        self.tenants.invalidate(tenant).await;
+    }
+
+    async fn read_tenant(&self, tenant: &TenantId) -> Result<Arc<[Arc<Enabled>]>> {
+        let mut reader = self.db.read(tenant).await?;
+        let rows = plugins::list_running(&mut reader, tenant).await?;
+        if rows.is_empty() {
+            return Ok(Arc::new([]));
+        }
+        let home = plugins::tenant_facts(&mut reader, tenant).await?;
+        drop(reader);
+        let home = Arc::new(Home::from(home.ok_or_else(|| Error::not_found("tenant", tenant))?));
+        let mut all = Vec::with_capacity(rows.len());
+        for row in rows {
+            let facts = self.facts(&row.digest, &row.plugin, &row.package_version).await?;
+            let grants = row.grants.0.and(facts.manifest.wanted());
+            all.push(Arc::new(Enabled {
+                tenant: tenant.clone(),
+                plugin: row.plugin.into(),
+                package_version: row.package_version,
+                digest: row.digest,
+                version: Some(row.version),
+                grants,
+                permissions: permissions_of(grants),
+                settings: row.settings.into(),
+                facts,
+                home: Arc::clone(&home),
+            }));
+        }
+        Ok(all.into())
+    }
+
+    async fn facts(&self, digest: &str, name: &str, version: &str) -> Result<Arc<Facts>> {
+        if let Some(known) = self.facts.get(digest).await {
+            return Ok(known);
+        }
+        let mut reader = self.db.read_host().await?;
+        let package = plugins::find_package(&mut reader, name, version).await?;
+        drop(reader);
+        let package = package.ok_or_else(|| Error::not_found("plugin", name))?;
+        let facts = Arc::new(Facts::new(package.manifest.0)?);
+        self.facts.insert(digest.to_owned(), Arc::clone(&facts)).await;
+        Ok(facts)
+    }
+
+    /// A package as a tenant is about to enable it.
+    pub(super) async fn candidate(&self, tenant: &TenantId, package: &Package) -> Result<Enabled> {
+        let facts = self.facts(&package.digest, &package.name, &package.version).await?;
+        let mut reader = self.db.read(tenant).await?;
+        let home = plugins::tenant_facts(&mut reader, tenant).await?;
+        drop(reader);
+        Ok(Enabled {
+            tenant: tenant.clone(),
+            plugin: package.name.as_str().into(),
+            package_version: package.version.clone(),
+            digest: package.digest.clone(),
+            version: None,
+            grants: Grants::default(),
+            permissions: Arc::new([]),
+            settings: "{}".into(),
+            facts,
+            home: Arc::new(home.ok_or_else(|| Error::not_found("tenant", tenant))?.into()),
+        })
+    }
+
+    /// The component with this digest, from memory, the artefact cache, or its compiler.
+    pub(super) async fn loaded(&self, digest: &str) -> Result<Arc<Loaded>> {
+        if let Some(loaded) = self.components.get(digest).await {
+            return Ok(loaded);
+        }
+        let load = self.load(digest);
+        self.components.try_get_with(digest.to_owned(), load).await.map_err(|error: Arc<Error>| (*error).clone())
+    }
+
+    async fn load(&self, digest: &str) -> Result<Arc<Loaded>> {
+        let engine = self.sandbox.engine();
+        if let Some(component) = self.artifacts.load(engine, digest) {
+            return self.link(&component).map(Arc::new);
+        }
+        let mut reader = self.db.read_host().await?;
+        let bytes = plugins::read_component(&mut reader, digest).await?;
+        drop(reader);
+        if super::artifact::digest(&bytes) != digest {
+            return Err(Error::internal(format!("the stored bytes of component {digest} are not its own")));
+        }
+        let component = self.artifacts.compile(engine, digest, bytes).await?;
+        self.link(&component).map(Arc::new)
+    }
+
+    /// Compiles and links bytes that are not stored yet, so that a package that
+    /// cannot run is refused when it is installed.
+    pub(super) async fn try_out(&self, digest: &str, bytes: Vec<u8>) -> Result<()> {
+        let component = self.artifacts.compile(self.sandbox.engine(), digest, bytes).await?;
+        let loaded = self.link(&component).map_err(|error| match error {
+            Error::Internal(cause) => {
+                Error::invalid("", "not_linkable", format!("the component does not fit the contract: {cause}"))
+            }
+            other => other,
+        })?;
+        self.components.insert(digest.to_owned(), Arc::new(loaded)).await;
+        Ok(())
+    }
+
+    fn link(&self, component: &Component) -> Result<Loaded> {
+        let pre = self.sandbox.linker().instantiate_pre(component).map_err(super::engine::internal)?;
+        let exported = |name: &str| {
+            let name = format!("hospes:plugin/{name}@1.0.0");
+            component.get_export_index(None, &name).is_some()
+        };
+        macro_rules! point {
+            ($name:ident) => {
+                if exported(stringify!($name)) {
+                    Some(exports::$name::GuestIndices::new(&pre).map_err(super::engine::internal)?)
+                } else {
+                    None
+                }
+            };
+        }
+        let (lifecycle, events, hooks) = (point!(lifecycle), point!(events), point!(hooks));
+        let (actions, panels, jobs) = (point!(actions), point!(panels), point!(jobs));
+        Ok(Loaded { pre, lifecycle, events, hooks, actions, panels, jobs })
+    }
+}

@@ -1,0 +1,355 @@
+//! One invocation from its beginning to its commit: rights, slot, call, metering,
+//! breaker, log, and the rerun after a conflict.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use hospes_bindings::hospes::plugin::types;
+
+use super::PluginHost;
+use super::call::{Answer, Call, Failure, invoke};
+use super::commit::{Commit, is_stale};
+use super::invocation::{Beginning, Invocation, Line, Log, Point};
+use super::registry::Enabled;
+use crate::db::plugins::{LogLine, append_log};
+use crate::domain::actor::{Actor, Cause, Principal};
+use crate::domain::ids::{LogId, TenantId};
+use crate::domain::permission::{Permission, Role};
+use crate::error::{Error, Fault, Result};
+use crate::ops::plugins::{Ack, PointHealth};
+
+/// How often an invocation is run: once, and again after a conflict.
+pub(super) const ATTEMPTS_MAX: u32 = 4;
+
+/// From an answer to what shall be committed with its effects.
+pub(super) type AckFor = Arc<dyn Fn(&Answer) -> Option<Ack> + Send + Sync>;
+
+/// What becomes of an invocation's writes.
+#[derive(Clone)]
+pub(super) enum Effects {
+    /// The extension point has none.
+    None,
+    /// They are committed, together with an acknowledgement if there is one.
+    Commit(AckFor),
+}
+
+impl Effects {
+    /// Commits with `ack`, whatever the answer.
+    pub(super) fn with(ack: Ack) -> Self {
+        Self::Commit(Arc::new(move |_| Some(Arc::clone(&ack))))
+    }
+}
+
+impl PluginHost {
+    /// What an invocation of `enabled` for `actor` begins with.
+    pub(super) fn begin(&self, enabled: &Arc<Enabled>, actor: Actor, point: Point) -> Result<Beginning> {
+        let core = self.core()?;
+        let now = core.now();
+        let seed = core.ids.next(now);
+        let seed = u64::try_from(seed & u128::from(u64::MAX)).expect("masked to 64 bits");
+        Ok(Beginning { core, enabled: Arc::clone(enabled), actor, point, items: 1, attempt: 0, now, seed })
+    }
+
+    /// Runs `call` and commits its effects.
+    pub(super) async fn run(&self, beginning: Beginning, call: Call, effects: Effects) -> Result<Answer> {
+        let enabled = Arc::clone(&beginning.enabled);
+        for attempt in 1..=ATTEMPTS_MAX {
+            let Some((answer, commit)) = self.prepare(&beginning, &call, attempt, &effects).await? else {
+                continue;
+            };
+            let Some(commit) = commit else { return Ok(answer) };
+            let written = beginning.core.db.write(&enabled.tenant, commit, |tx, commit| Box::pin(commit.apply(tx)));
+            match written.await {
+                Ok(()) => return Ok(answer),
+                Err(error) if is_stale(&error) => self.note_rerun(&enabled).await?,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(conflicts(&enabled))
+    }
+
+    /// Runs the guest once: its answer and what is to be committed, if anything
+    /// is; nothing if what it read has changed meanwhile and it must run again.
+    pub(super) async fn prepare(
+        &self,
+        beginning: &Beginning,
+        call: &Call,
+        attempt: u32,
+        effects: &Effects,
+    ) -> Result<Option<(Answer, Option<Commit>)>> {
+        let enabled = &beginning.enabled;
+        self.check_breaker(beginning)?;
+        let loaded = self.registry.loaded(&enabled.digest).await?;
+        let slot = self.sandbox.slot(enabled.tenant.as_str()).await?;
+        let started = Instant::now();
+        let (invocation, outcome) = invoke(&self.sandbox, &loaded, beginning, (call, attempt)).await;
+        drop(slot);
+        self.meter(&invocation, started, outcome.as_ref().err());
+        match outcome {
+            Ok(answer) => {
+                let commit = self.finish(invocation, &answer, effects).await;
+                Ok(Some((answer, commit)))
+            }
+            Err(Failure::Stale) => {
+                self.note_rerun(enabled).await?;
+                Ok(None)
+            }
+            Err(failure) => Err(self.fail(invocation, failure).await),
+        }
+    }
+
+    /// What a finished invocation wants to commit, its log included.
+    async fn finish(&self, invocation: Invocation, answer: &Answer, effects: &Effects) -> Option<Commit> {
+        let Invocation { core, enabled, buffer, log, now, point, .. } = invocation;
+        let lines = lines(&core, &log, point);
+        let ack = match effects {
+            Effects::None => None,
+            Effects::Commit(ack) => ack(answer),
+        };
+        if matches!(effects, Effects::None) || (ack.is_none() && buffer.is_clean()) {
+            self.write_log(&enabled, lines).await;
+            return None;
+        }
+        let mut commit = Commit::new(enabled.tenant.clone(), Arc::clone(&enabled.plugin), now, buffer);
+        commit.enablement = enabled.version;
+        commit.log = lines;
+        commit.ack = ack;
+        Some(commit)
+    }
+
+    /// Counts a conflict, after which the invocation runs again if it still may.
+    pub(super) async fn note_rerun(&self, enabled: &Enabled) -> Result<()> {
+        metrics::counter!("hospes_plugin_reruns_total", "plugin" => enabled.plugin.to_string()).increment(1);
+        self.still_enabled(enabled).await
+    }
+
+    /// After a conflict: if it is the enablement that has changed, the invocation
+    /// has lost its rights and must not simply run again under the old ones.
+    async fn still_enabled(&self, enabled: &Enabled) -> Result<()> {
+        let Some(version) = enabled.version else { return Ok(()) };
+        let core = self.core()?;
+        let mut reader = core.db.read(&enabled.tenant).await?;
+        let now = crate::db::plugins::hold_enablement(&mut reader, &enabled.tenant, &enabled.plugin).await?;
+        drop(reader);
+        if now == Some(version) {
+            return Ok(());
+        }
+        self.registry.forget(&enabled.tenant).await;
+        Err(Error::unavailable(format!("the rights of `{}` have changed while it ran", enabled.plugin)))
+    }
+
+    /// Counts and logs a failure, and answers it as the caller's error.
+    async fn fail(&self, invocation: Invocation, failure: Failure) -> Error {
+        let Invocation { core, enabled, mut log, now, point, usage, .. } = invocation;
+        let plugin = enabled.plugin.to_string();
+        let key = (enabled.tenant.clone(), Arc::clone(&enabled.plugin), point);
+        let error = match failure {
+            Failure::Stopped { code, message, details } => {
+                log.lines.push(Line { level: "failure", code: Some(code), message: details });
+                if self.breakers.failed(key, usage, now) && has_breaker(point) {
+                    let seconds = super::breaker::OPEN_SECONDS;
+                    let message = format!("{} is paused for {seconds} s after repeated failures", point.as_str());
+                    log.lines.push(Line { level: "failure", code: Some("paused"), message });
+                }
+                tracing::warn!(tenant = %enabled.tenant, plugin, point = point.as_str(), code, "a plugin failed");
+                Error::PluginFailed { plugin, code, message }
+            }
+            Failure::Refused(told) => {
+                self.breakers.finished(key, usage);
+                refusal(plugin, told)
+            }
+            Failure::Rejected(told) => {
+                self.breakers.finished(key, usage);
+                rejection(plugin, told)
+            }
+            Failure::Host(error) => error,
+            Failure::Stale => Error::unavailable("a conflict"),
+        };
+        self.write_log(&enabled, lines(&core, &log, point)).await;
+        error
+    }
+
+    /// Writes lines of a run that commits nothing else. A log that cannot be
+    /// written must not turn a finished run into a failed one.
+    async fn write_log(&self, enabled: &Enabled, lines: Vec<LogLine>) {
+        if lines.is_empty() {
+            return;
+        }
+        let Ok(core) = self.core() else { return };
+        let state = (enabled.tenant.clone(), Arc::clone(&enabled.plugin), lines);
+        let written = core.db.write(&enabled.tenant, state, |tx, (tenant, plugin, lines)| {
+            Box::pin(append_log(tx, tenant, plugin, lines, super::commit::LOG_KEEP))
+        });
+        if let Err(error) = written.await {
+            tracing::warn!(%error, plugin = %enabled.plugin, "cannot write a plugin's log");
+        }
+    }
+
+    fn check_breaker(&self, beginning: &Beginning) -> Result<()> {
+        let Beginning { enabled, point, now, .. } = beginning;
+        if !has_breaker(*point) || self.breakers.allows(&enabled.tenant, &enabled.plugin, *point, *now) {
+            return Ok(());
+        }
+        let plugin = enabled.plugin.to_string();
+        let message = "it is paused after repeated failures".to_owned();
+        Err(Error::PluginFailed { plugin, code: "paused", message })
+    }
+
+    fn meter(&self, invocation: &Invocation, started: Instant, failure: Option<&Failure>) {
+        let point = invocation.point.as_str();
+        let plugin = invocation.enabled.plugin.to_string();
+        let outcome = match failure {
+            None => "ok",
+            Some(Failure::Stopped { code, .. }) => code,
+            Some(Failure::Refused(_) | Failure::Rejected(_)) => "refused",
+            Some(Failure::Stale) => "stale",
+            Some(Failure::Host(_)) => "host",
+        };
+        let usage = invocation.usage;
+        if failure.is_none() {
+            let key = (invocation.enabled.tenant.clone(), Arc::clone(&invocation.enabled.plugin), invocation.point);
+            self.breakers.finished(key, usage);
+        }
+        metrics::counter!("hospes_plugin_invocations_total", "plugin" => plugin.clone(), "point" => point, "outcome" => outcome)
+            .increment(1);
+        metrics::counter!("hospes_plugin_fuel_total", "plugin" => plugin.clone(), "point" => point)
+            .increment(usage.fuel);
+        metrics::counter!("hospes_plugin_host_calls_total", "plugin" => plugin, "point" => point)
+            .increment(u64::from(usage.calls));
+        metrics::histogram!("hospes_plugin_invocation_seconds", "point" => point)
+            .record(started.elapsed().as_secs_f64());
+    }
+
+    /// The health of a plugin's extension points in this process.
+    pub(super) fn points(&self, tenant: &TenantId, plugin: &str) -> Vec<PointHealth> {
+        let points = Point::ALL.iter().map(|point| {
+            let health = self.breakers.health(tenant, plugin, *point);
+            PointHealth {
+                point: point.as_str(),
+                runs: health.runs,
+                failures: health.failures,
+                failures_in_a_row: health.in_a_row,
+                fuel: health.fuel,
+                last_fuel: health.last_fuel,
+                fuel_budget: point.budget(1).fuel,
+                paused_until: health.open_until.filter(|_| has_breaker(*point)),
+            }
+        });
+        points.filter(|health| health.runs > 0).collect()
+    }
+}
+
+/// An invocation met a conflict at every attempt.
+pub(super) fn conflicts(enabled: &Enabled) -> Error {
+    Error::unavailable(format!("`{}` met a conflict {ATTEMPTS_MAX} times", enabled.plugin))
+}
+
+/// Events and jobs have their own backoff, lane by lane.
+fn has_breaker(point: Point) -> bool {
+    !matches!(point, Point::Events | Point::Jobs)
+}
+
+fn lines(core: &crate::ops::Core, log: &Log, point: Point) -> Vec<LogLine> {
+    if log.lines.is_empty() && log.dropped == 0 {
+        return Vec::new();
+    }
+    let now = core.now();
+    let line = |level: &str, code: Option<&str>, message: &str| LogLine {
+        id: LogId::new(&*core.ids, now),
+        at: now,
+        point: point.as_str().to_owned(),
+        level: level.to_owned(),
+        code: code.map(str::to_owned),
+        message: message.to_owned(),
+    };
+    let mut lines: Vec<LogLine> =
+        log.lines.iter().map(|one| line(one.level, one.code, &one.message)).collect();
+    if log.dropped > 0 {
+        lines.push(line("warn", Some("log_limit"), &format!("{} more lines were dropped", log.dropped)));
+    }
+    lines
+}
+
+/// The actor as whom a plugin acts of its own accord.
+pub(super) fn plugin_actor(enabled: &Enabled, cause: Option<Cause>) -> Actor {
+    Actor {
+        tenant: enabled.tenant.clone(),
+        principal: Principal::Plugin(Arc::clone(&enabled.plugin)),
+        // The widest role, of which only the grants' permissions are left.
+        roles: vec![Role::Owner],
+        allowed: Some(Arc::clone(&enabled.permissions)),
+        org_unit: None,
+        locale: enabled.home.locale,
+        via_plugin: Some(Arc::clone(&enabled.plugin)),
+        cause,
+        request_id: None,
+        once: None,
+    }
+}
+
+/// A person or token acting through a plugin: never more than either may.
+pub(super) fn user_actor(actor: &Actor, enabled: &Enabled) -> Actor {
+    let allowed = match &actor.allowed {
+        None => Arc::clone(&enabled.permissions),
+        Some(own) => {
+            let both = enabled.permissions.iter().copied().filter(|permission| own.contains(permission));
+            both.collect::<Arc<[Permission]>>()
+        }
+    };
+    Actor { allowed: Some(allowed), via_plugin: Some(Arc::clone(&enabled.plugin)), ..actor.clone() }
+}
+
+/// The longest text of a plugin that people read, in bytes.
+const MESSAGE_BYTES_MAX: usize = 1_024;
+const FAULTS_MAX: usize = 50;
+
+fn faults_of(told: Vec<types::Fault>) -> Vec<Fault> {
+    let fault = |told: types::Fault| {
+        let message = super::invocation::clean(&told.message, MESSAGE_BYTES_MAX);
+        Fault::new(super::invocation::clean(&told.pointer, 500), code_of(&told.code), message)
+    };
+    told.into_iter().take(FAULTS_MAX).map(fault).collect()
+}
+
+/// A plugin's code, if it is one: lower case and at most 64 bytes.
+fn code_of(told: &str) -> String {
+    let is_code = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if !told.is_empty() && told.len() <= 64 && told.bytes().all(is_code) {
+        told.to_owned()
+    } else {
+        "rejected".to_owned()
+    }
+}
+
+fn rejection(plugin: String, told: types::Rejection) -> Error {
+    Error::PluginRejected {
+        plugin,
+        code: code_of(&told.code),
+        message: super::invocation::clean(&told.message, MESSAGE_BYTES_MAX),
+        faults: faults_of(told.faults),
+    }
+}
+
+/// What a plugin's own refusal is for the caller of the API.
+fn refusal(plugin: String, told: types::Error) -> Error {
+    let reject = |code: &str, message: String| Error::PluginRejected {
+        plugin: plugin.clone(),
+        code: code.to_owned(),
+        message: super::invocation::clean(&message, MESSAGE_BYTES_MAX),
+        faults: Vec::new(),
+    };
+    match told {
+        types::Error::Rejected(told) => rejection(plugin, told),
+        types::Error::Invalid(faults) => Error::PluginRejected {
+            plugin,
+            code: "invalid".to_owned(),
+            message: "the input is wrong".to_owned(),
+            faults: faults_of(faults),
+        },
+        types::Error::NotFound(what) => reject("not_found", format!("not found: {what}")),
+        types::Error::Conflict(what) => reject("conflict", what),
+        types::Error::Denied(what) => reject("denied", format!("the plugin lacks a right: {what}")),
+        types::Error::Limit(what) => reject("limit", format!("a limit is reached: {what}")),
+        types::Error::Unavailable(what) => Error::unavailable(format!("plugin `{plugin}`: {what}")),
+    }
+}
