@@ -1,0 +1,199 @@
+//! Serving: opens what the settings name, listens, and stops in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::logs;
+use super::output::{Failure, Outcome, say};
+use crate::app::App;
+use crate::clock::SystemClock;
+use crate::config::{Config, DatabaseUrl};
+use crate::db::{self, Db};
+use crate::files::DataFolder;
+use crate::http;
+use crate::ids::RandomIds;
+use crate::metrics::Metrics;
+use crate::ops::Core;
+
+/// `hospes serve`.
+pub(super) async fn serve(config: Config) -> Outcome {
+    logs::start(&config);
+    let stop = stop_signal()?;
+    let server = Server::open(&config).await?;
+    let listening = server.listen().await?;
+    say(format_args!("listening on {}", listening.address()))?;
+    listening.run(stop).await
+}
+
+/// An opened server that does not listen yet.
+struct Server {
+    app: App,
+    config: Config,
+    metrics: Metrics,
+}
+
+impl Server {
+    /// Opens the data folder and the database, and starts the background loops.
+    async fn open(config: &Config) -> Outcome<Self> {
+        let metrics = Metrics::start();
+        let core = open_core(config).await?;
+        let app = App::new(core);
+        Ok(Self { app, config: config.clone(), metrics })
+    }
+
+    /// Takes the addresses, so that a client may connect from now on.
+    async fn listen(self) -> Outcome<Listening> {
+        let main = bind(self.config.listen, "listen").await?;
+        let metrics = match self.config.metrics_listen {
+            Some(address) => Some(bind(address, "metrics.listen").await?),
+            None => None,
+        };
+        Ok(Listening { server: self, main, metrics })
+    }
+}
+
+/// A server that listens.
+struct Listening {
+    server: Server,
+    main: TcpListener,
+    metrics: Option<TcpListener>,
+}
+
+impl Listening {
+    /// The address for a browser or a client on this machine.
+    fn address(&self) -> String {
+        match self.main.local_addr() {
+            Ok(address) => format!("http://{}", reachable(address)),
+            Err(_) => format!("http://{}", self.server.config.listen),
+        }
+    }
+
+    /// Answers requests until `stop`, then lets them finish, ends the loops and closes the database.
+    async fn run(self, stop: CancellationToken) -> Outcome {
+        let Self { server: Server { app, config, metrics }, main, metrics: metrics_listener } = self;
+        let grace = Duration::from_secs(u64::from(config.shutdown_grace_s));
+        let state = http::HttpState::new(Arc::clone(&app.core), options(&config), app.shutdown_token());
+        let mut router = http::router(state);
+        if let Some(token) = &config.metrics_token {
+            router = router.merge(http::metrics_with_token(metrics.clone(), token.expose()));
+        }
+        if let Some(listener) = metrics_listener {
+            let stop = app.shutdown_token();
+            let router = http::metrics_router(metrics.clone());
+            app.spawn(async move {
+                if let Err(error) = http::serve(listener, router, stop, Duration::ZERO).await {
+                    tracing::error!(%error, "the listener of metrics has failed");
+                }
+            });
+        }
+        app.spawn(tidy_metrics(metrics, app.shutdown_token()));
+        // Streams end themselves when the app stops, which is as soon as the signal comes.
+        let stopping = app.shutdown_token();
+        let ends = stop.clone();
+        app.spawn(async move {
+            tokio::select! {
+                () = ends.cancelled() => stopping.cancel(),
+                () = stopping.cancelled() => {}
+            }
+        });
+        let served = http::serve(main, router, stop, grace).await;
+        match &served {
+            Ok(http::Stopped::Cleanly) => tracing::info!("every request was answered"),
+            Ok(http::Stopped::CutOff) => {
+                tracing::warn!(
+                    grace_s = config.shutdown_grace_s,
+                    "requests were cut off after the grace time"
+                );
+            }
+            Err(error) => tracing::error!(%error, "the listener has failed"),
+        }
+        app.shutdown().await;
+        app.core.db.close().await;
+        tracing::info!("stopped");
+        served?;
+        Ok(())
+    }
+}
+
+async fn tidy_metrics(metrics: Metrics, stop: CancellationToken) {
+    while tokio::time::timeout(Metrics::TIDY_EVERY, stop.cancelled()).await.is_err() {
+        metrics.tidy();
+    }
+}
+
+fn options(config: &Config) -> http::Options {
+    http::Options {
+        body_bytes_max: config.limits.body_bytes_max,
+        principal_limit: http::RateLimit::new(config.limits.token_requests_per_minute, 60),
+        tenant_limit: http::RateLimit::new(config.limits.tenant_requests_per_minute, 60),
+        secure: config.secure_cookies,
+        trust_forwarded_for: config.trust_forwarded_for,
+        ..http::Options::default()
+    }
+}
+
+async fn bind(address: SocketAddr, setting: &str) -> Outcome<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::failed(format!(
+            "cannot listen on {address}: {error}; choose another with --{}",
+            setting.replace('.', "-")
+        ))
+    })
+}
+
+/// An address that a client can connect to: "every interface" is not one.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+/// The core of a server: its database opened.
+async fn open_core(config: &Config) -> Outcome<Arc<Core>> {
+    if matches!(config.database, DatabaseUrl::Sqlite(_)) {
+        DataFolder::open(&config.data)?;
+    }
+    let database = database(config);
+    let db = Db::open(&database).await?;
+    Ok(Arc::new(Core::new(db, Arc::new(SystemClock), Arc::new(RandomIds::default()))))
+}
+
+/// The server's database as `db` wants it named.
+pub(super) fn database(config: &Config) -> db::Config {
+    match &config.database {
+        DatabaseUrl::Sqlite(file) => db::Config::Sqlite { file: file.clone() },
+        DatabaseUrl::Postgres(url) => {
+            let mut postgres = db::PostgresConfig::new(url.expose());
+            postgres.allow_unsafe_durability = config.allow_unsafe_durability;
+            db::Config::Postgres(postgres)
+        }
+    }
+}
+
+/// Cancelled when the process is told to stop, by SIGTERM or ctrl-c.
+fn stop_signal() -> Outcome<CancellationToken> {
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    #[cfg(unix)]
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    #[expect(clippy::disallowed_methods, reason = "there is no app yet that could wait for it")]
+    tokio::spawn(async move {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        #[cfg(not(unix))]
+        drop(tokio::signal::ctrl_c().await);
+        told.cancel();
+    });
+    Ok(stop)
+}
