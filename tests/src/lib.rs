@@ -5,6 +5,7 @@
 
 mod cluster;
 mod db;
+pub mod guests;
 mod proxy;
 
 pub use cluster::{Cluster, PostgresUrls};

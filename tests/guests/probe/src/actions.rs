@@ -1,0 +1,118 @@
+//! Actions, one a capability.
+
+use hospes_sdk::context::{self, Actor};
+use hospes_sdk::customers::FieldValue;
+use hospes_sdk::timeline::{self, Entry};
+use hospes_sdk::{Error, Outcome, Result, Subject, Value, customers, json, orders, settings};
+
+use crate::Settings;
+use crate::seen::{SEEN, TALLIES, Tally, tally_of};
+
+pub(crate) fn run(action: &str, target: &Subject, input: &Value) -> Result<Outcome> {
+    match (action, target) {
+        ("echo" | "echo-order", _) => echo(target, input),
+        ("refuse", _) => Err(Error::rejected("told_to_refuse", "refused as told")),
+        ("add", Subject::Customer(id)) => change(id, integer(input)),
+        ("take", Subject::Customer(id)) => change(id, -integer(input)),
+        ("note", Subject::Customer(id)) => note(id, input),
+        ("label", Subject::Customer(id)) => label(id, input),
+        ("rename", Subject::Customer(id)) => rename(id, input),
+        ("create", Subject::Customer(_)) => create(input),
+        ("read", Subject::Customer(id)) => read(id),
+        _ => Err(Error::NotFound(format!("action `{action}`"))),
+    }
+}
+
+fn done(body: Value) -> Result<Outcome> {
+    Ok(Outcome { message: "done".to_owned(), body })
+}
+
+fn echo(target: &Subject, input: &Value) -> Result<Outcome> {
+    let invocation = context::get();
+    let actor = match &invocation.actor {
+        Actor::User(id) => json!({ "user": id }),
+        Actor::Token(id) => json!({ "token": id }),
+        Actor::Plugin => json!("plugin"),
+    };
+    done(json!({
+        "target": format!("{target:?}"),
+        "input": input,
+        "actor": actor,
+        "tenant": invocation.tenant,
+        "plugin": invocation.plugin,
+        "version": invocation.plugin_version,
+        "locale": invocation.locale,
+        "time_zone": invocation.time_zone,
+        "currency": invocation.currency,
+        "now": invocation.started_at(),
+        "attempt": invocation.attempt,
+        "random": context::random(8),
+        "greeting": settings::get::<Settings>()?.greeting,
+    }))
+}
+
+fn integer(input: &Value) -> i64 {
+    input["amount"].as_i64().unwrap_or_default()
+}
+
+fn text<'a>(input: &'a Value, key: &str) -> &'a str {
+    input[key].as_str().unwrap_or_default()
+}
+
+/// Reads, checks and writes without an expectation: only the host's validation
+/// of the subject keeps two of these from overdrawing.
+fn change(customer: &str, by: i64) -> Result<Outcome> {
+    let tally = tally_of(customer)?;
+    let amount = tally.amount + by;
+    if amount < 0 {
+        let message = format!("only {} are left", tally.amount);
+        return Err(Error::rejected("too_few", message));
+    }
+    let subject = Subject::Customer(customer.to_owned());
+    TALLIES.put(customer, &subject, &Tally { amount, ..tally })?;
+    done(json!({ "amount": amount }))
+}
+
+fn note(customer: &str, input: &Value) -> Result<Outcome> {
+    timeline::append(vec![Entry {
+        customer: customer.to_owned(),
+        kind: "noted".to_owned(),
+        occurred_at: context::get().started_at(),
+        summary: text(input, "text").to_owned(),
+        details: input.clone(),
+        external_id: input["key"].as_str().map(str::to_owned),
+    }])?;
+    let (entries, _) = timeline::query(customer, None, 50, None)?;
+    done(json!({ "entries": entries }))
+}
+
+fn label(customer: &str, input: &Value) -> Result<Outcome> {
+    let value = input["label"].as_str().map(Into::into);
+    customers::set_fields(&[FieldValue { customer: customer.to_owned(), field: "label".to_owned(), value }])?;
+    done(json!({}))
+}
+
+fn rename(customer: &str, input: &Value) -> Result<Outcome> {
+    let patch = json!({ "name": text(input, "name") });
+    customers::update(customer, input["version"].as_i64(), &patch)?;
+    done(json!({ "customer": customers::get(customer)? }))
+}
+
+fn create(input: &Value) -> Result<Outcome> {
+    let customer = json!({ "kind": "person", "name": text(input, "name") });
+    done(json!({ "ids": customers::create(&[customer])? }))
+}
+
+fn read(customer: &str) -> Result<Outcome> {
+    let subject = Subject::Customer(customer.to_owned());
+    let (found, _) = orders::of_customer(customer).limit(200).page()?;
+    let seen = SEEN.find().of(&subject).ascending("occurred_at").limit(500).page()?;
+    let again = SEEN.find().of(&subject).at_least("count", 2_i64).page()?;
+    done(json!({
+        "customer": customers::get(customer)?,
+        "orders": found,
+        "seen": seen.documents.iter().map(|seen| &seen.value.name).collect::<Vec<_>>(),
+        "seen_again": again.documents.len(),
+        "tally": tally_of(customer)?.events,
+    }))
+}
