@@ -18,7 +18,11 @@ fn code(error: &Error) -> &str {
     match error {
         Error::Rejected(rejection) => &rejection.code,
         Error::Invalid(faults) => &faults[0].code,
-        other => panic!("{other}"),
+        Error::Denied(_)
+        | Error::NotFound(_)
+        | Error::Conflict(_)
+        | Error::Limit(_)
+        | Error::Unavailable(_) => panic!("{error}"),
     }
 }
 
