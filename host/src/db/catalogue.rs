@@ -10,6 +10,8 @@ const MODULES: &[Module] = &[
     ("access", super::access::STATEMENTS),
     ("audit", super::audit::STATEMENTS),
     ("backfills", super::backfills::STATEMENTS),
+    ("customer_models", super::customer_models::STATEMENTS),
+    ("customers", super::customers::STATEMENTS),
     ("deliveries", super::deliveries::STATEMENTS),
     ("documents", super::documents::STATEMENTS),
     ("feed", super::feed::STATEMENTS),
@@ -23,6 +25,9 @@ const MODULES: &[Module] = &[
     ("tenants", super::tenants::STATEMENTS),
     ("tokens", super::tokens::STATEMENTS),
     ("users", super::users::STATEMENTS),
+    ("orders", super::orders::STATEMENTS),
+    ("products", super::products::STATEMENTS),
+    ("timeline", super::timeline::STATEMENTS),
 ];
 
 /// Every statement with its name, such as `audit::INSERT`.

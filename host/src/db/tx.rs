@@ -146,6 +146,11 @@ impl Tx {
         run!(self, text, text.clone(), args, [query_as T], fetch_all)
     }
 
+    /// Runs a statement that `db/filter.rs` has built, and answers the number of rows that it changed.
+    pub async fn execute_built(&mut self, text: SqlStr, args: Vec<Arg>) -> Result<u64> {
+        run!(self, text, text.clone(), args, [query], execute)
+    }
+
     /// Runs an insert that may meet an existing row: `Ok(false)` if it did. Only for
     /// statements with `ON CONFLICT … DO NOTHING`, because a violation would end the
     /// transaction.

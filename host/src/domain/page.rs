@@ -14,8 +14,8 @@ use crate::error::{Error, Result};
 pub const PAGE_DEFAULT: u32 = 50;
 /// Rows on a page at most.
 pub const PAGE_MAX: u32 = 200;
-/// Characters of a cursor at most.
-pub const CURSOR_CHARS_MAX: usize = 1_000;
+/// Characters of a cursor at most: one may carry the name of a record.
+pub const CURSOR_CHARS_MAX: usize = 4_000;
 
 /// Which page of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,648 @@
+//! Rows of customers, and of the tables in which they are searched.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::filter::{Insert, Select, visible, visible_args};
+use super::{Arg, Json, Tx, args, statements};
+use crate::clock::Timestamp;
+use crate::domain::actor::Visibility;
+use crate::domain::customer::{
+    ContactPoint, Customer, CustomerKind, Identity, Provenance, contact_search_keys, search_key,
+};
+use crate::domain::field::{FieldEntity, Scalar};
+use crate::domain::ids::{CustomerId, OrgUnitId, TenantId, UserId};
+use crate::domain::page::{Page, PageRequest};
+use crate::domain::query::{
+    Comparison, Condition, CoreField, CustomerFilter, CustomerSort, Operand, Position,
+};
+use crate::error::Result;
+
+/// The columns of [`CustomerRow`].
+macro_rules! columns {
+    () => {
+        "c.id, c.version, c.kind, c.name, c.lifecycle_stage, c.owner_id, c.org_unit_id, c.details,
+            c.created_at, c.updated_at"
+    };
+}
+
+statements! {
+    FIND = concat!("
+        SELECT ", columns!(), "
+        FROM customers c
+        WHERE c.tenant = $1
+          AND c.id = $2
+          AND c.deleted_at IS NULL
+          AND ", visible!("$3", "$4", "$5", "$6"));
+    FIND_BY_IDENTITY = concat!("
+        SELECT ", columns!(), "
+        FROM identities i
+        JOIN customers c ON c.tenant = i.tenant AND c.id = i.customer_id
+        WHERE i.tenant = $1
+          AND i.source = $2
+          AND i.external_id = $3
+          AND c.deleted_at IS NULL
+          AND ", visible!("$4", "$5", "$6", "$7"));
+    FIND_VERSION = "
+        SELECT version
+        FROM customers
+        WHERE tenant = $1
+          AND id = $2
+          AND deleted_at IS NULL";
+    UPDATE = "
+        UPDATE customers
+        SET version = $4, kind = $5, name = $6, search_key = $7, lifecycle_stage = $8, owner_id = $9,
+            org_unit_id = $10, details = $11, updated_at = $12
+        WHERE tenant = $1
+          AND id = $2
+          AND version = $3
+          AND deleted_at IS NULL";
+    DELETE = "
+        UPDATE customers
+        SET version = $4, updated_at = $5, deleted_at = $5
+        WHERE tenant = $1
+          AND id = $2
+          AND version = $3
+          AND deleted_at IS NULL";
+    DELETE_TAGS = "DELETE FROM customer_tags WHERE tenant = $1 AND customer_id = $2";
+    DELETE_CONTACT_POINTS = "DELETE FROM contact_points WHERE tenant = $1 AND customer_id = $2";
+    DELETE_IDENTITIES = "DELETE FROM identities WHERE tenant = $1 AND customer_id = $2";
+    DELETE_FIELD_VALUES = "DELETE FROM field_values WHERE tenant = $1 AND entity = $2 AND record_id = $3";
+    DELETE_FIELD_VALUE = "
+        DELETE FROM field_values
+        WHERE tenant = $1
+          AND entity = $2
+          AND record_id = $3
+          AND namespace = $4
+          AND name = $5";
+}
+
+const INSERT: Insert = Insert {
+    head: "INSERT INTO customers (tenant, id, version, kind, name, search_key, lifecycle_stage, owner_id,
+        org_unit_id, details, created_at, updated_at) VALUES",
+    columns: 12,
+    tail: "",
+};
+const INSERT_TAGS: Insert =
+    Insert { head: "INSERT INTO customer_tags (tenant, tag, customer_id) VALUES", columns: 3, tail: "" };
+const INSERT_CONTACT_POINTS: Insert = Insert {
+    head: "INSERT INTO contact_points (tenant, customer_id, position, kind, search_value) VALUES",
+    columns: 5,
+    tail: "",
+};
+const INSERT_IDENTITIES: Insert = Insert {
+    head: "INSERT INTO identities (tenant, source, external_id, customer_id) VALUES",
+    columns: 4,
+    tail: " ON CONFLICT (tenant, source, external_id) DO NOTHING",
+};
+const INSERT_FIELD_VALUES: Insert = Insert {
+    head: "INSERT INTO field_values (tenant, entity, record_id, namespace, name, text_value, integer_value,
+        number_value) VALUES",
+    columns: 8,
+    tail: "",
+};
+
+/// What a row keeps as one JSON text.
+#[derive(Serialize, Deserialize)]
+struct Details {
+    tags: Vec<String>,
+    contact_points: Vec<ContactPoint>,
+    identities: Vec<Identity>,
+    preferences: Map<String, Value>,
+    custom_fields: Map<String, Value>,
+    fields: Map<String, Value>,
+    provenance: Option<Provenance>,
+}
+
+/// The same for writing, without a copy.
+#[derive(Serialize)]
+struct DetailsRef<'a> {
+    tags: &'a [String],
+    contact_points: &'a [ContactPoint],
+    identities: &'a [Identity],
+    preferences: &'a Map<String, Value>,
+    custom_fields: &'a Map<String, Value>,
+    fields: &'a Map<String, Value>,
+    provenance: Option<&'a Provenance>,
+}
+
+#[derive(sqlx::FromRow)]
+struct CustomerRow {
+    id: CustomerId,
+    version: i64,
+    kind: String,
+    name: String,
+    lifecycle_stage: String,
+    owner_id: Option<UserId>,
+    org_unit_id: Option<OrgUnitId>,
+    details: Json<Details>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl From<CustomerRow> for Customer {
+    fn from(row: CustomerRow) -> Self {
+        let Details { tags, contact_points, identities, preferences, custom_fields, fields, provenance } =
+            row.details.0;
+        Self {
+            id: row.id,
+            version: row.version,
+            kind: CustomerKind::from_stored(&row.kind),
+            name: row.name,
+            lifecycle_stage: row.lifecycle_stage,
+            owner_id: row.owner_id,
+            org_unit_id: row.org_unit_id,
+            tags,
+            contact_points,
+            identities,
+            preferences,
+            custom_fields,
+            fields,
+            provenance,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+fn details(customer: &Customer) -> String {
+    let details = DetailsRef {
+        tags: &customer.tags,
+        contact_points: &customer.contact_points,
+        identities: &customer.identities,
+        preferences: &customer.preferences,
+        custom_fields: &customer.custom_fields,
+        fields: &customer.fields,
+        provenance: customer.provenance.as_ref(),
+    };
+    serde_json::to_string(&details).expect("details are plain data")
+}
+
+/// A value of a field and where it belongs.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct FieldValue {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) value: Scalar,
+}
+
+/// The customer, if it exists and is visible.
+pub(crate) async fn find(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    visibility: &Visibility,
+    id: &CustomerId,
+) -> Result<Option<Customer>> {
+    let mut args = args![tenant, id];
+    args.extend(visible_args(visibility));
+    let row: Option<CustomerRow> = tx.fetch_optional(FIND, args).await?;
+    Ok(row.map(Customer::from))
+}
+
+/// The customer that another system knows so, if it exists and is visible.
+pub(crate) async fn find_by_identity(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    visibility: &Visibility,
+    source: &str,
+    external_id: &str,
+) -> Result<Option<Customer>> {
+    let mut args = args![tenant, source, external_id];
+    args.extend(visible_args(visibility));
+    let row: Option<CustomerRow> = tx.fetch_optional(FIND_BY_IDENTITY, args).await?;
+    Ok(row.map(Customer::from))
+}
+
+/// Those of the customers that exist and are visible, in no order; the caller bounds the number of ids.
+pub(crate) async fn find_many(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    visibility: &Visibility,
+    ids: &[CustomerId],
+) -> Result<Vec<Customer>> {
+    let mut select = Select::new(
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM customers c WHERE c.deleted_at IS NULL AND c.tenant = ?"
+        ),
+        args![tenant],
+    );
+    select.push_visible(visibility);
+    select.push_list(" AND c.id IN", ids.iter().map(Arg::from).collect());
+    let rows: Vec<CustomerRow> = select.fetch_all(tx).await?;
+    Ok(rows.into_iter().map(Customer::from).collect())
+}
+
+#[derive(sqlx::FromRow)]
+struct IdentityRow {
+    external_id: String,
+    customer_id: CustomerId,
+}
+
+/// The customers that a system knows by these ids, if they are visible; the caller bounds their number.
+pub(crate) async fn find_identities(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    visibility: &Visibility,
+    source: &str,
+    external_ids: &[&str],
+) -> Result<BTreeMap<String, CustomerId>> {
+    let mut select = Select::new(
+        "SELECT i.external_id, i.customer_id
+        FROM identities i
+        JOIN customers c ON c.tenant = i.tenant AND c.id = i.customer_id
+        WHERE i.tenant = ?
+          AND i.source = ?
+          AND c.deleted_at IS NULL",
+        args![tenant, source],
+    );
+    select.push_visible(visibility);
+    select.push_list(" AND i.external_id IN", external_ids.iter().map(|id| Arg::from(*id)).collect());
+    let rows: Vec<IdentityRow> = select.fetch_all(tx).await?;
+    Ok(rows.into_iter().map(|row| (row.external_id, row.customer_id)).collect())
+}
+
+/// The version of a customer that is not deleted.
+pub(crate) async fn find_version(tx: &mut Tx, tenant: &TenantId, id: &CustomerId) -> Result<Option<i64>> {
+    let row: Option<(i64,)> = tx.fetch_optional(FIND_VERSION, args![tenant, id]).await?;
+    Ok(row.map(|(version,)| version))
+}
+
+/// Inserts new customers with all that they are searched by; false if one of their identities is taken.
+pub(crate) async fn insert_many(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    customers: &[(&Customer, Vec<FieldValue>)],
+) -> Result<bool> {
+    let mut rows = Vec::with_capacity(customers.len() * INSERT.columns);
+    let (mut tags, mut points, mut identities, mut values) = (vec![], vec![], vec![], vec![]);
+    for (customer, fields) in customers {
+        rows.extend(args![
+            tenant,
+            &customer.id,
+            customer.version,
+            customer.kind.as_str(),
+            &customer.name,
+            search_key(&customer.name),
+            &customer.lifecycle_stage,
+            customer.owner_id.as_ref(),
+            customer.org_unit_id.as_ref(),
+            details(customer),
+            customer.created_at,
+            customer.updated_at,
+        ]);
+        tags.extend(tag_rows(tenant, customer));
+        points.extend(contact_point_rows(tenant, customer));
+        identities.extend(identity_rows(tenant, customer));
+        values.extend(field_value_rows(tenant, customer, fields));
+    }
+    let identities_max = u64::try_from(identities.len() / INSERT_IDENTITIES.columns).unwrap_or(u64::MAX);
+    if INSERT_IDENTITIES.run(tx, identities).await? < identities_max {
+        return Ok(false);
+    }
+    INSERT.run(tx, rows).await?;
+    INSERT_TAGS.run(tx, tags).await?;
+    INSERT_CONTACT_POINTS.run(tx, points).await?;
+    INSERT_FIELD_VALUES.run(tx, values).await?;
+    Ok(true)
+}
+
+/// What an update has met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Updated {
+    /// The row is changed.
+    Done,
+    /// The row is gone or at another version.
+    Stale,
+    /// Another customer has one of the identities.
+    IdentityTaken,
+}
+
+/// Replaces a customer that is still at `before.version`; `fields` are the values of all its fields
+/// if any of them changes.
+pub(crate) async fn update(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    before: &Customer,
+    after: &Customer,
+    fields: Option<&FieldChanges>,
+) -> Result<Updated> {
+    let id = &after.id;
+    let changed = args![
+        tenant,
+        id,
+        before.version,
+        after.version,
+        after.kind.as_str(),
+        &after.name,
+        search_key(&after.name),
+        &after.lifecycle_stage,
+        after.owner_id.as_ref(),
+        after.org_unit_id.as_ref(),
+        details(after),
+        after.updated_at,
+    ];
+    if tx.execute(UPDATE, changed).await? == 0 {
+        return Ok(Updated::Stale);
+    }
+    if before.identities != after.identities {
+        tx.execute(DELETE_IDENTITIES, args![tenant, id]).await?;
+        let wanted = u64::try_from(after.identities.len()).unwrap_or(u64::MAX);
+        if INSERT_IDENTITIES.run(tx, identity_rows(tenant, after).collect()).await? < wanted {
+            return Ok(Updated::IdentityTaken);
+        }
+    }
+    if before.tags != after.tags {
+        tx.execute(DELETE_TAGS, args![tenant, id]).await?;
+        INSERT_TAGS.run(tx, tag_rows(tenant, after).collect()).await?;
+    }
+    if before.contact_points != after.contact_points {
+        tx.execute(DELETE_CONTACT_POINTS, args![tenant, id]).await?;
+        INSERT_CONTACT_POINTS.run(tx, contact_point_rows(tenant, after).collect()).await?;
+    }
+    if let Some(FieldChanges { gone, set }) = fields {
+        for (namespace, name) in gone {
+            let entity = FieldEntity::Customer.as_str();
+            tx.execute(DELETE_FIELD_VALUE, args![tenant, entity, id, namespace, name]).await?;
+        }
+        INSERT_FIELD_VALUES.run(tx, field_value_rows(tenant, after, set).collect()).await?;
+    }
+    Ok(Updated::Done)
+}
+
+/// How the rows of field values change: those that go, replaced ones among them, and those that come.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct FieldChanges {
+    pub(crate) gone: Vec<(String, String)>,
+    pub(crate) set: Vec<FieldValue>,
+}
+
+/// Hides a customer that is still at `before.version`, and frees its identities; false if it is not.
+pub(crate) async fn delete(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    before: &Customer,
+    version: i64,
+    now: Timestamp,
+) -> Result<bool> {
+    let id = &before.id;
+    if tx.execute(DELETE, args![tenant, id, before.version, version, now]).await? == 0 {
+        return Ok(false);
+    }
+    for statement in [DELETE_IDENTITIES, DELETE_TAGS, DELETE_CONTACT_POINTS] {
+        tx.execute(statement, args![tenant, id]).await?;
+    }
+    tx.execute(DELETE_FIELD_VALUES, args![tenant, FieldEntity::Customer.as_str(), id]).await?;
+    Ok(true)
+}
+
+fn tag_rows(tenant: &TenantId, customer: &Customer) -> impl Iterator<Item = Arg> {
+    customer.tags.iter().flat_map(move |tag| args![tenant, tag, &customer.id])
+}
+
+fn contact_point_rows(tenant: &TenantId, customer: &Customer) -> impl Iterator<Item = Arg> {
+    (0_u32..).zip(&customer.contact_points).flat_map(move |(position, point)| {
+        args![tenant, &customer.id, position, point.kind.as_str(), point.search_value()]
+    })
+}
+
+fn identity_rows(tenant: &TenantId, customer: &Customer) -> impl Iterator<Item = Arg> {
+    customer
+        .identities
+        .iter()
+        .flat_map(move |identity| args![tenant, &identity.source, &identity.external_id, &customer.id])
+}
+
+fn field_value_rows(tenant: &TenantId, customer: &Customer, values: &[FieldValue]) -> impl Iterator<Item = Arg> {
+    values.iter().flat_map(move |FieldValue { namespace, name, value }| {
+        let mut row = args![tenant, FieldEntity::Customer.as_str(), &customer.id, namespace, name];
+        row.extend(typed(value));
+        row
+    })
+}
+
+/// The three typed columns of a value.
+fn typed(value: &Scalar) -> [Arg; 3] {
+    let (mut text, mut integer, mut number) = (None, None, None);
+    match value {
+        Scalar::Text(value) => text = Some(value.as_str()),
+        Scalar::Integer(value) => integer = Some(*value),
+        Scalar::Number(value) => number = Some(*value),
+        Scalar::Boolean(value) => integer = Some(i64::from(*value)),
+        Scalar::Time(value) => integer = Some(value.as_micros()),
+    }
+    [Arg::from(text), Arg::from(integer), Arg::from(number)]
+}
+
+/// One page of the visible customers that the filter holds for.
+pub(crate) async fn list(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    visibility: &Visibility,
+    (filter, sort): (&CustomerFilter, CustomerSort),
+    page: &PageRequest,
+) -> Result<Page<Customer>> {
+    let order = Order::of(sort);
+    let position = Position::of(page, order.list)?;
+    let mut select = Select::new(
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM customers c WHERE c.deleted_at IS NULL AND c.tenant = ?"
+        ),
+        args![tenant],
+    );
+    select.push_visible(visibility);
+    push_filter(&mut select, filter);
+    for condition in &filter.conditions {
+        push_condition(&mut select, condition);
+    }
+    if let Some(Position { text, number, id, .. }) = position {
+        let key = match order.key {
+            Key::Id => None,
+            Key::Name => Some(Arg::from(text.unwrap_or_default())),
+            Key::CreatedAt | Key::UpdatedAt => Some(Arg::from(number.unwrap_or_default())),
+        };
+        select.push(order.after, key.into_iter().chain([Arg::from(id)]).collect());
+    }
+    select.push(order.by, args![page.fetch()]);
+    let rows: Vec<CustomerRow> = select.fetch_all(tx).await?;
+    let rows = rows.into_iter().map(Customer::from).collect();
+    Ok(Page::of(page, rows, |customer: &Customer| order.position(customer)))
+}
+
+fn push_filter(select: &mut Select, filter: &CustomerFilter) {
+    let CustomerFilter {
+        name_prefix,
+        tag,
+        kind,
+        lifecycle_stage,
+        owner_id,
+        org_unit_id,
+        contact,
+        identity,
+        conditions: _,
+    } = filter;
+    if let Some(prefix) = name_prefix {
+        select.push_prefix(" AND c.search_key >= ? AND c.search_key < ?", &search_key(prefix));
+    }
+    select.push_some(
+        " AND EXISTS (SELECT 1 FROM customer_tags t WHERE t.tenant = c.tenant AND t.tag = ? AND t.customer_id = c.id)",
+        tag.as_deref(),
+    );
+    select.push_some(" AND c.kind = ?", kind.map(CustomerKind::as_str));
+    select.push_some(" AND c.lifecycle_stage = ?", lifecycle_stage.as_deref());
+    select.push_some(" AND c.owner_id = ?", owner_id.as_ref());
+    select.push_some(" AND c.org_unit_id = ?", org_unit_id.as_ref());
+    if let Some(contact) = contact {
+        let [text, digits] = contact_search_keys(contact);
+        select.push(
+            " AND EXISTS (
+                SELECT 1 FROM contact_points p
+                WHERE p.tenant = c.tenant AND p.customer_id = c.id
+                  AND (p.search_value = ? OR (p.kind = 'phone' AND p.search_value = ?)))",
+            args![text, digits],
+        );
+    }
+    if let Some((source, external_id)) = identity {
+        select.push(
+            " AND c.id = (
+                SELECT i.customer_id FROM identities i
+                WHERE i.tenant = c.tenant AND i.source = ? AND i.external_id = ?)",
+            args![source, external_id],
+        );
+    }
+}
+
+fn push_condition(select: &mut Select, condition: &Condition) {
+    let Condition { operand, comparison, value } = condition;
+    let [text, integer, number] = typed(value);
+    match operand {
+        Operand::Core(core) => {
+            let (column, value) = match core {
+                CoreField::LifecycleStage => (" AND (c.lifecycle_stage", text),
+                CoreField::Owner => (" AND (c.owner_id", text),
+                CoreField::OrgUnit => (" AND (c.org_unit_id", text),
+                CoreField::CreatedAt => (" AND (c.created_at", integer),
+                CoreField::UpdatedAt => (" AND (c.updated_at", integer),
+            };
+            select.push(column, Vec::new());
+            select.push(operator(*comparison), vec![value]);
+            // Without a value is another value.
+            let nullable = matches!(core, CoreField::Owner | CoreField::OrgUnit);
+            if nullable && *comparison == Comparison::NotEqual {
+                select.push(if *core == CoreField::Owner { " OR c.owner_id IS NULL" } else { " OR c.org_unit_id IS NULL" }, Vec::new());
+            }
+            select.push(")", Vec::new());
+        }
+        Operand::Field { namespace, name } => {
+            let is_negated = *comparison == Comparison::NotEqual;
+            select.push(if is_negated { " AND NOT" } else { " AND" }, Vec::new());
+            select.push(
+                " EXISTS (SELECT 1 FROM field_values v
+                    WHERE v.tenant = c.tenant AND v.entity = 'customer' AND v.record_id = c.id
+                      AND v.namespace = ? AND v.name = ? AND ",
+                args![namespace, name],
+            );
+            let (column, value) = match value {
+                Scalar::Text(_) => ("v.text_value", text),
+                Scalar::Integer(_) | Scalar::Boolean(_) | Scalar::Time(_) => ("v.integer_value", integer),
+                Scalar::Number(_) => ("v.number_value", number),
+            };
+            select.push(column, Vec::new());
+            let comparison = if is_negated { Comparison::Equal } else { *comparison };
+            select.push(operator(comparison), vec![value]);
+            select.push(")", Vec::new());
+        }
+    }
+}
+
+const fn operator(comparison: Comparison) -> &'static str {
+    match comparison {
+        Comparison::Equal => " = ?",
+        Comparison::NotEqual => " <> ?",
+        Comparison::Less => " < ?",
+        Comparison::LessOrEqual => " <= ?",
+        Comparison::Greater => " > ?",
+        Comparison::GreaterOrEqual => " >= ?",
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Key {
+    Id,
+    Name,
+    CreatedAt,
+    UpdatedAt,
+}
+
+/// An order of the list: its name in cursors, where a page goes on, and the clause itself.
+struct Order {
+    list: &'static str,
+    key: Key,
+    after: &'static str,
+    by: &'static str,
+}
+
+macro_rules! order {
+    ($list:literal, $key:ident) => {
+        Order {
+            list: concat!("customers:", $list),
+            key: Key::$key,
+            after: " AND c.id > ?",
+            by: " ORDER BY c.id LIMIT ?",
+        }
+    };
+    ($list:literal, $key:ident DESC) => {
+        Order {
+            list: concat!("customers:", $list),
+            key: Key::$key,
+            after: " AND c.id < ?",
+            by: " ORDER BY c.id DESC LIMIT ?",
+        }
+    };
+    ($list:literal, $key:ident, $column:literal) => {
+        Order {
+            list: concat!("customers:", $list),
+            key: Key::$key,
+            after: concat!(" AND (", $column, ", c.id) > (?, ?)"),
+            by: concat!(" ORDER BY ", $column, ", c.id LIMIT ?"),
+        }
+    };
+    ($list:literal, $key:ident, $column:literal DESC) => {
+        Order {
+            list: concat!("customers:", $list),
+            key: Key::$key,
+            after: concat!(" AND (", $column, ", c.id) < (?, ?)"),
+            by: concat!(" ORDER BY ", $column, " DESC, c.id DESC LIMIT ?"),
+        }
+    };
+}
+
+impl Order {
+    const fn of(sort: CustomerSort) -> Self {
+        match sort {
+            CustomerSort::Id => order!("id", Id),
+            CustomerSort::IdDescending => order!("-id", Id DESC),
+            CustomerSort::Name => order!("name", Name, "c.search_key"),
+            CustomerSort::NameDescending => order!("-name", Name, "c.search_key" DESC),
+            CustomerSort::UpdatedAt => order!("updated_at", UpdatedAt, "c.updated_at"),
+            CustomerSort::UpdatedAtDescending => order!("-updated_at", UpdatedAt, "c.updated_at" DESC),
+            CustomerSort::CreatedAt => order!("created_at", CreatedAt, "c.created_at"),
+            CustomerSort::CreatedAtDescending => order!("-created_at", CreatedAt, "c.created_at" DESC),
+        }
+    }
+
+    fn position(&self, customer: &Customer) -> Position {
+        let (text, number) = match self.key {
+            Key::Id => (None, None),
+            Key::Name => (Some(search_key(&customer.name)), None),
+            Key::CreatedAt => (None, Some(customer.created_at.as_micros())),
+            Key::UpdatedAt => (None, Some(customer.updated_at.as_micros())),
+        };
+        Position { list: self.list.to_owned(), text, number, id: customer.id.to_string() }
+    }
+}

@@ -1,0 +1,343 @@
+//! Rows of orders; lines and refunds are JSON in them.
+
+use super::filter::{Insert, Select, visible, visible_args};
+use super::{Arg, Json, Tx, args, statements};
+use crate::clock::Timestamp;
+use crate::domain::actor::Visibility;
+use crate::domain::ids::{CustomerId, OrderId, TenantId};
+use crate::domain::money::{Currency, Money};
+use crate::domain::order::{Line, Order, OrderStatus, Refund};
+use crate::domain::page::{Page, PageRequest};
+use crate::domain::query::{OrderFilter, OrderSort, Position};
+use crate::error::Result;
+
+/// The columns of [`OrderRow`].
+macro_rules! columns {
+    () => {
+        "o.id, o.version, o.customer_id, o.status, o.channel, o.store, o.currency, o.total_minor, o.refunded_minor,
+            o.ordered_at, o.source, o.external_id, o.lines, o.refunds, o.created_at, o.updated_at"
+    };
+}
+
+statements! {
+    // An order is as visible as its customer, also after that was deleted.
+    FIND = concat!("
+        SELECT ", columns!(), "
+        FROM orders o
+        JOIN customers c ON c.tenant = o.tenant AND c.id = o.customer_id
+        WHERE o.tenant = $1
+          AND o.id = $2
+          AND ", visible!("$3", "$4", "$5", "$6"));
+    FIND_BY_IDENTITY = concat!("
+        SELECT ", columns!(), "
+        FROM orders o
+        JOIN customers c ON c.tenant = o.tenant AND c.id = o.customer_id
+        WHERE o.tenant = $1
+          AND o.source = $2
+          AND o.external_id = $3
+          AND ", visible!("$4", "$5", "$6", "$7"));
+    FIND_VERSION = "
+        SELECT version
+        FROM orders
+        WHERE tenant = $1
+          AND id = $2";
+    // Reads the customer in the same statement, so that an order for one that has just gone is refused.
+    INSERT = "
+        INSERT INTO orders (tenant, id, version, customer_id, status, channel, store, currency, total_minor,
+            refunded_minor, ordered_at, source, external_id, lines, refunds, created_at, updated_at)
+        SELECT c.tenant, $2, $3, c.id, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17
+        FROM customers c
+        WHERE c.tenant = $1
+          AND c.id = $4
+          AND c.deleted_at IS NULL
+        ON CONFLICT (tenant, source, external_id) DO NOTHING";
+    UPDATE = "
+        UPDATE orders
+        SET version = $4, status = $5, channel = $6, store = $7, currency = $8, total_minor = $9,
+            refunded_minor = $10, ordered_at = $11, lines = $12, refunds = $13, updated_at = $14
+        WHERE tenant = $1
+          AND id = $2
+          AND version = $3";
+    SUMMARY = "
+        SELECT channel, currency, COUNT(id) AS orders, CAST(SUM(total_minor) AS BIGINT) AS total_minor,
+            CAST(SUM(refunded_minor) AS BIGINT) AS refunded_minor, MIN(ordered_at) AS first_at,
+            MAX(ordered_at) AS last_at
+        FROM orders
+        WHERE tenant = $1
+          AND customer_id = $2
+          AND status <> 'cancelled'
+        GROUP BY channel, currency
+        ORDER BY channel, currency
+        LIMIT 1000";
+}
+
+const INSERT_MANY: Insert = Insert {
+    head: "INSERT INTO orders (tenant, id, version, customer_id, status, channel, store, currency, total_minor,
+        refunded_minor, ordered_at, source, external_id, lines, refunds, created_at, updated_at) VALUES",
+    columns: 17,
+    tail: " ON CONFLICT (tenant, source, external_id) DO NOTHING",
+};
+
+#[derive(sqlx::FromRow)]
+struct OrderRow {
+    id: OrderId,
+    version: i64,
+    customer_id: CustomerId,
+    status: String,
+    channel: String,
+    store: Option<String>,
+    currency: String,
+    total_minor: i64,
+    refunded_minor: i64,
+    ordered_at: Timestamp,
+    source: Option<String>,
+    external_id: Option<String>,
+    lines: Json<Vec<Line>>,
+    refunds: Json<Vec<Refund>>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl From<OrderRow> for Order {
+    fn from(row: OrderRow) -> Self {
+        let currency = Currency::parse(&row.currency).unwrap_or(Currency::XXX);
+        Self {
+            id: row.id,
+            version: row.version,
+            source: row.source,
+            external_id: row.external_id,
+            customer_id: row.customer_id,
+            status: OrderStatus::from_stored(&row.status),
+            channel: row.channel,
+            store: row.store,
+            ordered_at: row.ordered_at,
+            total: Money { amount_minor: row.total_minor, currency },
+            refunded: Money { amount_minor: row.refunded_minor, currency },
+            lines: row.lines.0,
+            refunds: row.refunds.0,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+fn insert_args(tenant: &TenantId, order: &Order) -> Vec<Arg> {
+    args![
+        tenant,
+        &order.id,
+        order.version,
+        &order.customer_id,
+        order.status.as_str(),
+        &order.channel,
+        order.store.as_deref(),
+        order.total.currency.as_str(),
+        order.total.amount_minor,
+        order.refunded.amount_minor,
+        order.ordered_at,
+        order.source.as_deref(),
+        order.external_id.as_deref(),
+        json(&order.lines),
+        json(&order.refunds),
+        order.created_at,
+        order.updated_at,
+    ]
+}
+
+fn json<T: serde::Serialize>(rows: &[T]) -> String {
+    serde_json::to_string(rows).expect("lines and refunds are plain data")
+}
+
+/// The order, if it exists and its customer is visible.
+pub(crate) async fn find(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    visibility: &Visibility,
+    id: &OrderId,
+) -> Result<Option<Order>> {
+    let mut args = args![tenant, id];
+    args.extend(visible_args(visibility));
+    let row: Option<OrderRow> = tx.fetch_optional(FIND, args).await?;
+    Ok(row.map(Order::from))
+}
+
+/// The order that a source knows so, if it exists and its customer is visible.
+pub(crate) async fn find_by_identity(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    visibility: &Visibility,
+    source: &str,
+    external_id: &str,
+) -> Result<Option<Order>> {
+    let mut args = args![tenant, source, external_id];
+    args.extend(visible_args(visibility));
+    let row: Option<OrderRow> = tx.fetch_optional(FIND_BY_IDENTITY, args).await?;
+    Ok(row.map(Order::from))
+}
+
+/// Those of the orders that exist and are visible, in no order; the caller bounds the number of ids.
+pub(crate) async fn find_many(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    visibility: &Visibility,
+    ids: &[OrderId],
+) -> Result<Vec<Order>> {
+    let mut select = visible_orders(tenant, visibility);
+    select.push_list(" AND o.id IN", ids.iter().map(Arg::from).collect());
+    let rows: Vec<OrderRow> = select.fetch_all(tx).await?;
+    Ok(rows.into_iter().map(Order::from).collect())
+}
+
+/// The orders that a source knows so, if they are visible; the caller bounds the number of ids.
+pub(crate) async fn find_identities(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    visibility: &Visibility,
+    source: &str,
+    external_ids: &[&str],
+) -> Result<Vec<Order>> {
+    let mut select = visible_orders(tenant, visibility);
+    select.push(" AND o.source = ?", args![source]);
+    select.push_list(" AND o.external_id IN", external_ids.iter().map(|id| Arg::from(*id)).collect());
+    let rows: Vec<OrderRow> = select.fetch_all(tx).await?;
+    Ok(rows.into_iter().map(Order::from).collect())
+}
+
+fn visible_orders(tenant: &TenantId, visibility: &Visibility) -> Select {
+    let mut select =
+        Select::new(concat!("SELECT ", columns!(), " FROM orders o WHERE o.tenant = ?"), args![tenant]);
+    if *visibility != Visibility::All {
+        let exists = " AND EXISTS (SELECT 1 FROM customers c WHERE c.tenant = o.tenant AND c.id = o.customer_id";
+        select.push(exists, Vec::new());
+        select.push_visible(visibility);
+        select.push(")", Vec::new());
+    }
+    select
+}
+
+/// The version of an order.
+pub(crate) async fn find_version(tx: &mut Tx, tenant: &TenantId, id: &OrderId) -> Result<Option<i64>> {
+    let row: Option<(i64,)> = tx.fetch_optional(FIND_VERSION, args![tenant, id]).await?;
+    Ok(row.map(|(version,)| version))
+}
+
+/// Inserts an order; false if its customer is gone or its identity is taken.
+pub(crate) async fn insert(tx: &mut Tx, tenant: &TenantId, order: &Order) -> Result<bool> {
+    tx.insert_if_absent(INSERT, insert_args(tenant, order)).await
+}
+
+/// Inserts orders whose customers exist; false if the identity of one is taken.
+pub(crate) async fn insert_many(tx: &mut Tx, tenant: &TenantId, orders: &[&Order]) -> Result<bool> {
+    let args = orders.iter().flat_map(|order| insert_args(tenant, order)).collect();
+    let inserted = INSERT_MANY.run(tx, args).await?;
+    Ok(inserted == u64::try_from(orders.len()).unwrap_or(u64::MAX))
+}
+
+/// Replaces an order that is still at version `before`; false if it is not.
+pub(crate) async fn update(tx: &mut Tx, tenant: &TenantId, before: i64, after: &Order) -> Result<bool> {
+    let args = args![
+        tenant,
+        &after.id,
+        before,
+        after.version,
+        after.status.as_str(),
+        &after.channel,
+        after.store.as_deref(),
+        after.total.currency.as_str(),
+        after.total.amount_minor,
+        after.refunded.amount_minor,
+        after.ordered_at,
+        json(&after.lines),
+        json(&after.refunds),
+        after.updated_at,
+    ];
+    Ok(tx.execute(UPDATE, args).await? > 0)
+}
+
+/// One customer's orders by one channel in one currency; cancelled ones do not count.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub(crate) struct ChannelSum {
+    pub(crate) channel: String,
+    pub(crate) currency: String,
+    pub(crate) orders: i64,
+    pub(crate) total_minor: i64,
+    pub(crate) refunded_minor: i64,
+    pub(crate) first_at: Timestamp,
+    pub(crate) last_at: Timestamp,
+}
+
+/// The sums of a customer's orders, per channel and currency.
+pub(crate) async fn summarise(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    customer: &CustomerId,
+) -> Result<Vec<ChannelSum>> {
+    tx.fetch_all(SUMMARY, args![tenant, customer]).await
+}
+
+/// One page of the visible orders that the filter holds for.
+pub(crate) async fn list(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    visibility: &Visibility,
+    (filter, sort): (&OrderFilter, OrderSort),
+    page: &PageRequest,
+) -> Result<Page<Order>> {
+    let OrderFilter { customer_id, status, channel, store, identity, since, until, updated_since } = filter;
+    let (list, after, by) = clauses(sort);
+    let position = Position::of(page, list)?;
+    let mut select = visible_orders(tenant, visibility);
+    select.push_some(" AND o.customer_id = ?", customer_id.as_ref());
+    select.push_some(" AND o.status = ?", status.map(OrderStatus::as_str));
+    select.push_some(" AND o.channel = ?", channel.as_deref());
+    select.push_some(" AND o.store = ?", store.as_deref());
+    if let Some((source, external_id)) = identity {
+        select.push(" AND o.source = ? AND o.external_id = ?", args![source, external_id]);
+    }
+    select.push_some(" AND o.ordered_at >= ?", *since);
+    select.push_some(" AND o.ordered_at < ?", *until);
+    select.push_some(" AND o.updated_at >= ?", *updated_since);
+    if let Some(Position { number, id, .. }) = position {
+        let is_by_id = matches!(sort, OrderSort::Id | OrderSort::IdDescending);
+        let key = if is_by_id { None } else { Some(Arg::from(number.unwrap_or_default())) };
+        select.push(after, key.into_iter().chain([Arg::from(id)]).collect());
+    }
+    select.push(by, args![page.fetch()]);
+    let rows: Vec<OrderRow> = select.fetch_all(tx).await?;
+    let rows = rows.into_iter().map(Order::from).collect();
+    Ok(Page::of(page, rows, |order: &Order| {
+        let number = match sort {
+            OrderSort::Id | OrderSort::IdDescending => None,
+            OrderSort::OrderedAt | OrderSort::OrderedAtDescending => Some(order.ordered_at.as_micros()),
+            OrderSort::UpdatedAt | OrderSort::UpdatedAtDescending => Some(order.updated_at.as_micros()),
+        };
+        Position { list: list.to_owned(), text: None, number, id: order.id.to_string() }
+    }))
+}
+
+/// The name of a list in this order, where a page of it goes on, and the order itself.
+const fn clauses(sort: OrderSort) -> (&'static str, &'static str, &'static str) {
+    match sort {
+        OrderSort::Id => ("orders:id", " AND o.id > ?", " ORDER BY o.id LIMIT ?"),
+        OrderSort::IdDescending => ("orders:-id", " AND o.id < ?", " ORDER BY o.id DESC LIMIT ?"),
+        OrderSort::OrderedAt => (
+            "orders:ordered_at",
+            " AND (o.ordered_at, o.id) > (?, ?)",
+            " ORDER BY o.ordered_at, o.id LIMIT ?",
+        ),
+        OrderSort::OrderedAtDescending => (
+            "orders:-ordered_at",
+            " AND (o.ordered_at, o.id) < (?, ?)",
+            " ORDER BY o.ordered_at DESC, o.id DESC LIMIT ?",
+        ),
+        OrderSort::UpdatedAt => (
+            "orders:updated_at",
+            " AND (o.updated_at, o.id) > (?, ?)",
+            " ORDER BY o.updated_at, o.id LIMIT ?",
+        ),
+        OrderSort::UpdatedAtDescending => (
+            "orders:-updated_at",
+            " AND (o.updated_at, o.id) < (?, ?)",
+            " ORDER BY o.updated_at DESC, o.id DESC LIMIT ?",
+        ),
+    }
+}
