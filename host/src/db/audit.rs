@@ -1,6 +1,7 @@
 //! Rows of the audit log.
 
-use super::{Json, Tx, args, statements};
+use super::filter::Insert;
+use super::{Arg, Json, Tx, args, statements};
 use crate::clock::Timestamp;
 use crate::domain::actor::Actor;
 use crate::domain::audit::{Entry, Line};
@@ -67,10 +68,32 @@ pub(crate) async fn list(
     Ok(rows.into_iter().map(Into::into).collect())
 }
 
+const INSERT_MANY: Insert = Insert {
+    head: "INSERT INTO audit (tenant, id, at, actor_kind, actor_id, via_plugin, action, entity, record, changes,
+        request_id) VALUES",
+    columns: 11,
+    tail: "",
+};
+
 /// Inserts a line.
 pub(crate) async fn insert(tx: &mut Tx, actor: &Actor, at: Timestamp, entry: &Entry) -> Result<()> {
+    tx.execute(INSERT, row(actor, at, entry)).await.map(drop)
+}
+
+/// Inserts the lines of several changes that one actor makes at one time.
+pub(crate) async fn insert_many(
+    tx: &mut Tx,
+    actor: &Actor,
+    at: Timestamp,
+    entries: &[&Entry],
+) -> Result<()> {
+    let rows = entries.iter().flat_map(|entry| row(actor, at, entry)).collect();
+    INSERT_MANY.run(tx, rows).await.map(drop)
+}
+
+fn row(actor: &Actor, at: Timestamp, entry: &Entry) -> Vec<Arg> {
     let Entry { id, action, entity, record, changes } = entry;
-    let args = args![
+    args![
         &actor.tenant,
         id,
         at,
@@ -82,6 +105,5 @@ pub(crate) async fn insert(tx: &mut Tx, actor: &Actor, at: Timestamp, entry: &En
         record,
         changes,
         actor.request_id.as_deref(),
-    ];
-    tx.execute(INSERT, args).await.map(drop)
+    ]
 }

@@ -1,6 +1,6 @@
 //! Rows of customers, and of the tables in which they are searched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -36,15 +36,6 @@ statements! {
           AND c.id = $2
           AND c.deleted_at IS NULL
           AND ", visible!("$3", "$4", "$5", "$6"));
-    FIND_BY_IDENTITY = concat!("
-        SELECT ", columns!(), "
-        FROM identities i
-        JOIN customers c ON c.tenant = i.tenant AND c.id = i.customer_id
-        WHERE i.tenant = $1
-          AND i.source = $2
-          AND i.external_id = $3
-          AND c.deleted_at IS NULL
-          AND ", visible!("$4", "$5", "$6", "$7"));
     FIND_VERSION = "
         SELECT version
         FROM customers
@@ -201,20 +192,6 @@ pub(crate) async fn find(
     Ok(row.map(Customer::from))
 }
 
-/// The customer that another system knows so, if it exists and is visible.
-pub(crate) async fn find_by_identity(
-    tx: &mut Tx,
-    tenant: &TenantId,
-    visibility: &Visibility,
-    source: &str,
-    external_id: &str,
-) -> Result<Option<Customer>> {
-    let mut args = args![tenant, source, external_id];
-    args.extend(visible_args(visibility));
-    let row: Option<CustomerRow> = tx.fetch_optional(FIND_BY_IDENTITY, args).await?;
-    Ok(row.map(Customer::from))
-}
-
 /// Those of the customers that exist and are visible, in no order; the caller bounds the number of ids.
 pub(crate) async fn find_many(
     tx: &mut Tx,
@@ -236,33 +213,99 @@ pub(crate) async fn find_many(
     Ok(rows.into_iter().map(Customer::from).collect())
 }
 
-#[derive(sqlx::FromRow)]
-struct IdentityRow {
-    external_id: String,
-    customer_id: CustomerId,
+/// The customers that other systems know so, if they are visible; the caller bounds the number of identities.
+pub(crate) async fn find_by_identities<'a>(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    visibility: &Visibility,
+    identities: impl Iterator<Item = &'a Identity>,
+) -> Result<HashMap<Identity, Customer>> {
+    let mut by_source: BTreeMap<&str, Vec<Arg>> = BTreeMap::new();
+    for Identity { source, external_id } in identities {
+        by_source.entry(source).or_default().push(Arg::from(external_id));
+    }
+    let mut found = HashMap::new();
+    for (source, external_ids) in by_source {
+        let mut select = Select::new(
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM identities i JOIN customers c ON c.tenant = i.tenant AND c.id = i.customer_id
+                WHERE c.deleted_at IS NULL AND i.tenant = ? AND i.source = ?"
+            ),
+            args![tenant, source],
+        );
+        select.push_visible(visibility);
+        select.push_list(" AND i.external_id IN", external_ids);
+        let rows: Vec<CustomerRow> = select.fetch_all(tx).await?;
+        for customer in rows.into_iter().map(Customer::from) {
+            for identity in customer.identities.iter().filter(|identity| identity.source == source) {
+                found.insert(identity.clone(), customer.clone());
+            }
+        }
+    }
+    Ok(found)
 }
 
-/// The customers that a system knows by these ids, if they are visible; the caller bounds their number.
+/// The ids of the customers that other systems know so, if they are visible; the caller bounds their number.
 pub(crate) async fn find_identities(
     tx: &mut Tx,
     tenant: &TenantId,
     visibility: &Visibility,
-    source: &str,
-    external_ids: &[&str],
-) -> Result<BTreeMap<String, CustomerId>> {
-    let mut select = Select::new(
-        "SELECT i.external_id, i.customer_id
-        FROM identities i
-        JOIN customers c ON c.tenant = i.tenant AND c.id = i.customer_id
-        WHERE i.tenant = ?
-          AND i.source = ?
-          AND c.deleted_at IS NULL",
-        args![tenant, source],
-    );
+    identities: &BTreeSet<(&str, &str)>,
+) -> Result<HashMap<Identity, CustomerId>> {
+    #[derive(sqlx::FromRow)]
+    struct IdentityRow {
+        external_id: String,
+        customer_id: CustomerId,
+    }
+
+    let mut by_source: BTreeMap<&str, Vec<Arg>> = BTreeMap::new();
+    for (source, external_id) in identities {
+        by_source.entry(source).or_default().push(Arg::from(*external_id));
+    }
+    let mut found = HashMap::new();
+    for (source, external_ids) in by_source {
+        let mut select = Select::new(
+            "SELECT i.external_id, i.customer_id
+            FROM identities i
+            JOIN customers c ON c.tenant = i.tenant AND c.id = i.customer_id
+            WHERE c.deleted_at IS NULL AND i.tenant = ? AND i.source = ?",
+            args![tenant, source],
+        );
+        select.push_visible(visibility);
+        select.push_list(" AND i.external_id IN", external_ids);
+        let rows: Vec<IdentityRow> = select.fetch_all(tx).await?;
+        found.extend(rows.into_iter().map(|IdentityRow { external_id, customer_id }| {
+            (Identity { source: source.to_owned(), external_id }, customer_id)
+        }));
+    }
+    Ok(found)
+}
+
+/// Those of these customers that exist, are visible and are not deleted.
+pub(crate) async fn find_ids(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    visibility: &Visibility,
+    ids: &BTreeSet<&CustomerId>,
+) -> Result<Vec<CustomerId>> {
+    let mut select =
+        Select::new("SELECT c.id FROM customers c WHERE c.deleted_at IS NULL AND c.tenant = ?", args![tenant]);
     select.push_visible(visibility);
-    select.push_list(" AND i.external_id IN", external_ids.iter().map(|id| Arg::from(*id)).collect());
-    let rows: Vec<IdentityRow> = select.fetch_all(tx).await?;
-    Ok(rows.into_iter().map(|row| (row.external_id, row.customer_id)).collect())
+    select.push_list(" AND c.id IN", ids.iter().copied().map(Arg::from).collect());
+    let rows: Vec<(CustomerId,)> = select.fetch_all(tx).await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+/// Whether all of these customers exist, are visible and are not deleted.
+pub(crate) async fn exist(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    visibility: &Visibility,
+    ids: &BTreeSet<&CustomerId>,
+) -> Result<bool> {
+    Ok(find_ids(tx, tenant, visibility, ids).await?.len() == ids.len())
 }
 
 /// The version of a customer that is not deleted.
@@ -275,7 +318,7 @@ pub(crate) async fn find_version(tx: &mut Tx, tenant: &TenantId, id: &CustomerId
 pub(crate) async fn insert_many(
     tx: &mut Tx,
     tenant: &TenantId,
-    customers: &[(&Customer, Vec<FieldValue>)],
+    customers: &[(&Customer, &[FieldValue])],
 ) -> Result<bool> {
     let mut rows = Vec::with_capacity(customers.len() * INSERT.columns);
     let (mut tags, mut points, mut identities, mut values) = (vec![], vec![], vec![], vec![]);

@@ -28,29 +28,11 @@ statements! {
         WHERE o.tenant = $1
           AND o.id = $2
           AND ", visible!("$3", "$4", "$5", "$6"));
-    FIND_BY_IDENTITY = concat!("
-        SELECT ", columns!(), "
-        FROM orders o
-        JOIN customers c ON c.tenant = o.tenant AND c.id = o.customer_id
-        WHERE o.tenant = $1
-          AND o.source = $2
-          AND o.external_id = $3
-          AND ", visible!("$4", "$5", "$6", "$7"));
     FIND_VERSION = "
         SELECT version
         FROM orders
         WHERE tenant = $1
           AND id = $2";
-    // Reads the customer in the same statement, so that an order for one that has just gone is refused.
-    INSERT = "
-        INSERT INTO orders (tenant, id, version, customer_id, status, channel, store, currency, total_minor,
-            refunded_minor, ordered_at, source, external_id, lines, refunds, created_at, updated_at)
-        SELECT c.tenant, $2, $3, c.id, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17
-        FROM customers c
-        WHERE c.tenant = $1
-          AND c.id = $4
-          AND c.deleted_at IS NULL
-        ON CONFLICT (tenant, source, external_id) DO NOTHING";
     UPDATE = "
         UPDATE orders
         SET version = $4, status = $5, channel = $6, store = $7, currency = $8, total_minor = $9,
@@ -71,7 +53,7 @@ statements! {
         LIMIT 1000";
 }
 
-const INSERT_MANY: Insert = Insert {
+const INSERT: Insert = Insert {
     head: "INSERT INTO orders (tenant, id, version, customer_id, status, channel, store, currency, total_minor,
         refunded_minor, ordered_at, source, external_id, lines, refunds, created_at, updated_at) VALUES",
     columns: 17,
@@ -121,7 +103,7 @@ impl From<OrderRow> for Order {
     }
 }
 
-fn insert_args(tenant: &TenantId, order: &Order) -> Vec<Arg> {
+fn row(tenant: &TenantId, order: &Order) -> Vec<Arg> {
     args![
         tenant,
         &order.id,
@@ -160,20 +142,6 @@ pub(crate) async fn find(
     Ok(row.map(Order::from))
 }
 
-/// The order that a source knows so, if it exists and its customer is visible.
-pub(crate) async fn find_by_identity(
-    tx: &mut Tx,
-    tenant: &TenantId,
-    visibility: &Visibility,
-    source: &str,
-    external_id: &str,
-) -> Result<Option<Order>> {
-    let mut args = args![tenant, source, external_id];
-    args.extend(visible_args(visibility));
-    let row: Option<OrderRow> = tx.fetch_optional(FIND_BY_IDENTITY, args).await?;
-    Ok(row.map(Order::from))
-}
-
 /// Those of the orders that exist and are visible, in no order; the caller bounds the number of ids.
 pub(crate) async fn find_many(
     tx: &mut Tx,
@@ -193,11 +161,11 @@ pub(crate) async fn find_identities(
     tenant: &TenantId,
     visibility: &Visibility,
     source: &str,
-    external_ids: &[&str],
+    external_ids: Vec<Arg>,
 ) -> Result<Vec<Order>> {
     let mut select = visible_orders(tenant, visibility);
     select.push(" AND o.source = ?", args![source]);
-    select.push_list(" AND o.external_id IN", external_ids.iter().map(|id| Arg::from(*id)).collect());
+    select.push_list(" AND o.external_id IN", external_ids);
     let rows: Vec<OrderRow> = select.fetch_all(tx).await?;
     Ok(rows.into_iter().map(Order::from).collect())
 }
@@ -220,15 +188,10 @@ pub(crate) async fn find_version(tx: &mut Tx, tenant: &TenantId, id: &OrderId) -
     Ok(row.map(|(version,)| version))
 }
 
-/// Inserts an order; false if its customer is gone or its identity is taken.
-pub(crate) async fn insert(tx: &mut Tx, tenant: &TenantId, order: &Order) -> Result<bool> {
-    tx.insert_if_absent(INSERT, insert_args(tenant, order)).await
-}
-
 /// Inserts orders whose customers exist; false if the identity of one is taken.
 pub(crate) async fn insert_many(tx: &mut Tx, tenant: &TenantId, orders: &[&Order]) -> Result<bool> {
-    let args = orders.iter().flat_map(|order| insert_args(tenant, order)).collect();
-    let inserted = INSERT_MANY.run(tx, args).await?;
+    let args = orders.iter().flat_map(|order| row(tenant, order)).collect();
+    let inserted = INSERT.run(tx, args).await?;
     Ok(inserted == u64::try_from(orders.len()).unwrap_or(u64::MAX))
 }
 

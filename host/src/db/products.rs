@@ -1,5 +1,7 @@
 //! Rows of products.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
 use super::filter::{Insert, Select};
 use super::{Arg, Tx, args, statements};
 use crate::clock::Timestamp;
@@ -24,12 +26,6 @@ statements! {
         FROM products
         WHERE tenant = $1
           AND id = $2");
-    FIND_BY_IDENTITY = concat!("
-        SELECT ", columns!(), "
-        FROM products
-        WHERE tenant = $1
-          AND source = $2
-          AND external_id = $3");
     UPDATE = "
         UPDATE products
         SET version = $4, sku = $5, name = $6, search_key = $7, class = $8, price_minor = $9,
@@ -100,34 +96,32 @@ pub(crate) async fn find(tx: &mut Tx, tenant: &TenantId, id: &ProductId) -> Resu
     Ok(row.map(Product::from))
 }
 
-/// The product that a source knows so.
-pub(crate) async fn find_by_identity(
-    tx: &mut Tx,
-    tenant: &TenantId,
-    source: &str,
-    external_id: &str,
-) -> Result<Option<Product>> {
-    let row: Option<ProductRow> =
-        tx.fetch_optional(FIND_BY_IDENTITY, args![tenant, source, external_id]).await?;
-    Ok(row.map(Product::from))
-}
-
-/// Those of the products that a source knows so; the caller bounds the number of ids.
+/// Those of the products that their sources know so; the caller bounds their number.
 pub(crate) async fn find_identities(
     tx: &mut Tx,
     tenant: &TenantId,
-    source: &str,
-    external_ids: &[&str],
-) -> Result<Vec<Product>> {
-    let mut select = all(tenant);
-    select.push(" AND source = ?", args![source]);
-    select.push_list(" AND external_id IN", external_ids.iter().map(|id| Arg::from(*id)).collect());
-    let rows: Vec<ProductRow> = select.fetch_all(tx).await?;
-    Ok(rows.into_iter().map(Product::from).collect())
+    identities: &BTreeSet<(&str, &str)>,
+) -> Result<HashMap<(String, String), Product>> {
+    let mut by_source: BTreeMap<&str, Vec<Arg>> = BTreeMap::new();
+    for (source, external_id) in identities {
+        by_source.entry(source).or_default().push(Arg::from(*external_id));
+    }
+    let mut found = HashMap::new();
+    for (source, external_ids) in by_source {
+        let mut select = all(tenant);
+        select.push(" AND source = ?", args![source]);
+        select.push_list(" AND external_id IN", external_ids);
+        let rows: Vec<ProductRow> = select.fetch_all(tx).await?;
+        found.extend(rows.into_iter().map(Product::from).map(|product| {
+            let external_id = product.external_id.clone().unwrap_or_default();
+            ((source.to_owned(), external_id), product)
+        }));
+    }
+    Ok(found)
 }
 
 /// Those of the products that have these codes; the caller bounds their number.
-pub(crate) async fn find_skus(tx: &mut Tx, tenant: &TenantId, skus: &[&str]) -> Result<Vec<Product>> {
+pub(crate) async fn find_skus(tx: &mut Tx, tenant: &TenantId, skus: &BTreeSet<&str>) -> Result<Vec<Product>> {
     let mut select = all(tenant);
     select.push_list(" AND sku IN", skus.iter().map(|sku| Arg::from(*sku)).collect());
     let rows: Vec<ProductRow> = select.fetch_all(tx).await?;

@@ -351,7 +351,7 @@ pub fn full_name(namespace: &str, name: &str) -> String {
 }
 
 /// A tenant's stages and fields.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Model {
     /// Grows by one with every change; 0 for the model that nobody has changed yet.
     pub version: i64,

@@ -51,3 +51,11 @@ pub async fn list(
     let rows = db::audit::list(&mut reader, &actor.tenant, filter, &before, page.fetch()).await?;
     Ok(Page::of(page, rows, |line| line.id.to_string()))
 }
+
+/// Appends the lines of several changes that one actor makes at one time.
+///
+/// # Errors
+/// Those of the database.
+pub async fn append_many(tx: &mut Tx, actor: &Actor, at: Timestamp, entries: &[&Entry]) -> Result<()> {
+    db::audit::insert_many(tx, actor, at, entries).await
+}

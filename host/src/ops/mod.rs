@@ -7,15 +7,23 @@
 
 pub mod access;
 pub mod audit;
+pub mod customers;
 pub mod events;
+pub mod fields;
 pub mod idempotency;
+pub mod orders;
 pub mod org_units;
+pub mod overview;
 pub mod passwords;
+pub mod pending;
 pub mod plugins;
+pub mod products;
 pub mod sessions;
 pub mod tenants;
 pub mod throttle;
+pub mod timeline;
 pub mod tokens;
+mod trail;
 pub mod users;
 
 use std::sync::{Arc, OnceLock};
@@ -120,4 +128,16 @@ pub fn check_version(
 /// The record has changed between the reading and the writing of one unit.
 pub(crate) fn changed_meanwhile(kind: &'static str, id: impl ToString, version: i64) -> Error {
     Error::VersionMismatch { kind, id: id.to_string(), version }
+}
+
+/// Records that are read by id at once, at most.
+pub const READ_MANY_MAX: usize = 200;
+
+/// Refuses to read more than [`READ_MANY_MAX`] records at once.
+fn check_many(ids: usize) -> Result<()> {
+    if ids <= READ_MANY_MAX {
+        return Ok(());
+    }
+    let message = format!("at most {READ_MANY_MAX} records can be read at once");
+    Err(Error::Limit { code: "read_many", message, retry_after_s: 0 })
 }

@@ -1,0 +1,350 @@
+//! Use cases of customers.
+//!
+//! `prepare_*` answers a [`CustomerChange`]: the record as it will be, with its new
+//! version, audit line and event; [`apply`] writes it. What one invocation has
+//! prepared but not yet written stands in [`Pending`], so that a second change of the
+//! same customer builds on the first.
+
+mod change;
+mod maker;
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use change::{CustomerChange, apply, apply_many};
+pub(in crate::ops) use change::write_rows;
+pub(crate) use maker::Maker;
+
+use super::pending::Pending;
+use super::{Core, visible};
+use crate::db::{customer_models, customers};
+use crate::domain::actor::{Actor, Visibility};
+use crate::domain::check::Faults;
+use crate::domain::customer::{Customer, CustomerPatch, Identity, NewCustomer};
+use crate::domain::field::Model;
+use crate::domain::ids::CustomerId;
+use crate::domain::page::{Page, PageRequest};
+use crate::domain::patch::Patch;
+use crate::domain::permission::Permission;
+use crate::domain::query::{CONDITIONS_MAX, CustomerFilter, CustomerSort};
+use crate::error::{Error, Result};
+
+/// How often a change without a stated version is prepared again after it met another one.
+const ATTEMPTS_MAX: u32 = 4;
+
+/// What a write by external id has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// There was no such record.
+    Created,
+    /// It was another one.
+    Updated,
+    /// It was the same already: no new version, no event.
+    Unchanged,
+}
+
+/// A record and what a write by external id has done to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Upserted<T> {
+    /// The record as it stands now.
+    pub record: T,
+    /// What was done.
+    pub outcome: Outcome,
+}
+
+/// Prepares a new customer.
+///
+/// # Errors
+/// `Forbidden`, `Invalid` with every fault, those of hooks, and `Refused` with
+/// `out_of_reach` for a customer that the actor would not see.
+pub async fn prepare_create(core: &Core, actor: &Actor, new: NewCustomer) -> Result<CustomerChange> {
+    let maker = Maker::load(core, actor, Permission::CustomerWrite).await?;
+    maker.create(new).await
+}
+
+/// Prepares a change; `expected` is the version that the caller has seen.
+///
+/// # Errors
+/// `NotFound`, `VersionMismatch`, and those of [`prepare_create`].
+pub async fn prepare_update(
+    core: &Core,
+    actor: &Actor,
+    (id, expected): (&CustomerId, Option<i64>),
+    patch: CustomerPatch,
+    pending: &Pending,
+) -> Result<CustomerChange> {
+    let visibility = visible(actor, Permission::CustomerWrite)?;
+    let maker = Maker::load(core, actor, Permission::CustomerWrite).await?;
+    let before = find(core, actor, &visibility, (id, expected), pending).await?;
+    maker.update(before, patch).await
+}
+
+/// Prepares a removal: the customer is answered as missing from then on, and its identities are free.
+/// Its orders and their sums stay.
+///
+/// # Errors
+/// `Forbidden`, `NotFound`, `VersionMismatch`.
+pub async fn prepare_delete(
+    core: &Core,
+    actor: &Actor,
+    (id, expected): (&CustomerId, Option<i64>),
+    pending: &Pending,
+) -> Result<CustomerChange> {
+    let visibility = visible(actor, Permission::CustomerDelete)?;
+    let before = find(core, actor, &visibility, (id, expected), pending).await?;
+    Ok(CustomerChange::deleted(core, actor, before))
+}
+
+async fn find(
+    core: &Core,
+    actor: &Actor,
+    visibility: &Visibility,
+    (id, expected): (&CustomerId, Option<i64>),
+    pending: &Pending,
+) -> Result<Customer> {
+    let customer = match pending.customer(id) {
+        Some(prepared) => prepared.cloned(),
+        None => {
+            let mut reader = core.db.read(&actor.tenant).await?;
+            customers::find(&mut reader, &actor.tenant, visibility, id).await?
+        }
+    };
+    let customer = customer.ok_or_else(|| Error::not_found("customer", id))?;
+    match expected {
+        Some(expected) if expected != customer.version => {
+            let version = customer.version;
+            Err(Error::VersionMismatch { kind: "customer", id: id.to_string(), version })
+        }
+        _ => Ok(customer),
+    }
+}
+
+/// Makes a customer.
+///
+/// # Errors
+/// Those of [`prepare_create`] and [`apply`].
+pub async fn create(core: &Core, actor: &Actor, new: NewCustomer) -> Result<Customer> {
+    write(core, actor, prepare_create(core, actor, new)).await
+}
+
+/// Changes a customer. Without `expected`, a concurrent change is no error: the patch is applied to its result.
+///
+/// # Errors
+/// Those of [`prepare_update`] and [`apply`].
+pub async fn update(
+    core: &Core,
+    actor: &Actor,
+    (id, expected): (&CustomerId, Option<i64>),
+    patch: CustomerPatch,
+) -> Result<Customer> {
+    let pending = Pending::default();
+    let mut attempt = 1;
+    loop {
+        let change = prepare_update(core, actor, (id, expected), patch.clone(), &pending);
+        match write(core, actor, change).await {
+            Err(Error::VersionMismatch { .. }) if expected.is_none() && attempt < ATTEMPTS_MAX => {
+                attempt += 1;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// Removes a customer.
+///
+/// # Errors
+/// Those of [`prepare_delete`] and [`apply`].
+pub async fn delete(core: &Core, actor: &Actor, (id, expected): (&CustomerId, Option<i64>)) -> Result<()> {
+    let pending = Pending::default();
+    let change = prepare_delete(core, actor, (id, expected), &pending);
+    write(core, actor, change).await.map(drop)
+}
+
+/// Makes or changes the customer that a source knows by an external id.
+///
+/// What the patch does not name stays, so that several sources can feed one
+/// customer. The same patch again changes nothing: no new version, no event.
+///
+/// # Errors
+/// Those of [`prepare_create`] and [`prepare_update`]; `Invalid` for a new customer without kind or name.
+pub async fn upsert(
+    core: &Core,
+    actor: &Actor,
+    identity: Identity,
+    patch: CustomerPatch,
+) -> Result<Upserted<Customer>> {
+    let mut attempt = 1;
+    loop {
+        let upsert = CustomerUpsert { identity: identity.clone(), patch: patch.clone() };
+        let prepare = async {
+            let mut changes = prepare_upsert_many(core, actor, vec![upsert]).await?;
+            changes.pop().expect("one change was asked for")
+        };
+        let answer = core.write_once(actor, prepare, |tx, change| {
+            Box::pin(async move {
+                apply(tx, change).await?;
+                Ok(Upserted { record: change.customer().clone(), outcome: change.outcome() })
+            })
+        });
+        match answer.await {
+            Err(error) if is_race(&error) && attempt < ATTEMPTS_MAX => attempt += 1,
+            answer => return answer,
+        }
+    }
+}
+
+/// Whether a write by external id has met a concurrent one, and is worth preparing again.
+pub(in crate::ops) fn is_race(error: &Error) -> bool {
+    match error {
+        Error::VersionMismatch { .. } => true,
+        Error::Conflict { code, .. } => matches!(*code, "identity_taken" | "external_id_taken"),
+        Error::Invalid { .. }
+        | Error::NotFound { .. }
+        | Error::Gone { .. }
+        | Error::Unauthenticated(_)
+        | Error::Forbidden(_)
+        | Error::Refused { .. }
+        | Error::Limit { .. }
+        | Error::PluginRejected { .. }
+        | Error::PluginFailed { .. }
+        | Error::Unavailable(_)
+        | Error::Internal(_) => false,
+    }
+}
+
+/// A customer as one source knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CustomerUpsert {
+    /// Who it is there.
+    pub identity: Identity,
+    /// What the source says of it.
+    pub patch: CustomerPatch,
+}
+
+/// Prepares writes by external id, with few statements for all of them. Rows that name
+/// the same customer build on one another.
+///
+/// Each row has an answer of its own; the changes of the good ones are written together by [`apply_many`].
+///
+/// # Errors
+/// `Forbidden`, and those of the database.
+pub async fn prepare_upsert_many(
+    core: &Core,
+    actor: &Actor,
+    upserts: Vec<CustomerUpsert>,
+) -> Result<Vec<Result<CustomerChange>>> {
+    let visibility = visible(actor, Permission::CustomerWrite)?;
+    let maker = Maker::load(core, actor, Permission::CustomerWrite).await?;
+    let mut known = {
+        let identities = upserts.iter().map(|upsert| &upsert.identity);
+        let mut reader = core.db.read(&actor.tenant).await?;
+        customers::find_by_identities(&mut reader, &actor.tenant, &visibility, identities).await?
+    };
+    let mut changes = Vec::with_capacity(upserts.len());
+    for CustomerUpsert { identity, mut patch } in upserts {
+        if let Err(error) = include_identity(&identity, &mut patch) {
+            changes.push(Err(error));
+            continue;
+        }
+        let change = match known.get(&identity) {
+            Some(before) => maker.update(before.clone(), patch).await,
+            None => {
+                if patch.identities.is_absent() {
+                    patch.identities = Patch::Value(vec![identity.clone()]);
+                }
+                let mut faults = Faults::default();
+                let new = patch.into_new(&mut faults);
+                match faults.finish() {
+                    Ok(()) => maker.create(new).await,
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        if let Ok(change) = &change {
+            known.insert(identity, change.customer().clone());
+        }
+        changes.push(change);
+    }
+    Ok(changes)
+}
+
+fn include_identity(identity: &Identity, patch: &mut CustomerPatch) -> Result<()> {
+    let mut faults = Faults::default();
+    faults.identity("", Some(&identity.source), Some(&identity.external_id));
+    match &patch.identities {
+        Patch::Absent => {}
+        Patch::Value(identities) if identities.contains(identity) => {}
+        Patch::Null | Patch::Value(_) => {
+            faults.add("/identities", "required", "must contain the identity in the address");
+        }
+    }
+    faults.finish()
+}
+
+async fn write(
+    core: &Core,
+    actor: &Actor,
+    prepare: impl Future<Output = Result<CustomerChange>> + Send,
+) -> Result<Customer> {
+    let unit = core.write_once(actor, prepare, |tx, change| {
+        Box::pin(async move {
+            apply(tx, change).await?;
+            Ok(change.customer().clone())
+        })
+    });
+    unit.await
+}
+
+/// The customer.
+///
+/// # Errors
+/// `Forbidden`, and `NotFound` also for one that the actor may not see.
+pub async fn get(core: &Core, actor: &Actor, id: &CustomerId) -> Result<Customer> {
+    let visibility = visible(actor, Permission::CustomerRead)?;
+    let mut reader = core.db.read(&actor.tenant).await?;
+    let found = customers::find(&mut reader, &actor.tenant, &visibility, id).await?;
+    found.ok_or_else(|| Error::not_found("customer", id))
+}
+
+/// The customers in the order of the ids, of which there are at most 200; nothing for those that the
+/// actor does not see.
+///
+/// # Errors
+/// `Forbidden`, and a limit for more ids.
+pub async fn get_many(core: &Core, actor: &Actor, ids: &[CustomerId]) -> Result<Vec<Option<Customer>>> {
+    let visibility = visible(actor, Permission::CustomerRead)?;
+    super::check_many(ids.len())?;
+    let mut reader = core.db.read(&actor.tenant).await?;
+    let found = customers::find_many(&mut reader, &actor.tenant, &visibility, ids).await?;
+    let found: HashMap<_, _> = found.into_iter().map(|customer| (customer.id.clone(), customer)).collect();
+    Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
+}
+
+/// One page of the customers that the filter holds for.
+///
+/// # Errors
+/// `Forbidden`, and `Invalid` for a bad cursor or too many conditions.
+pub async fn list(
+    core: &Core,
+    actor: &Actor,
+    (filter, sort): (&CustomerFilter, CustomerSort),
+    page: &PageRequest,
+) -> Result<Page<Customer>> {
+    let visibility = visible(actor, Permission::CustomerRead)?;
+    let mut faults = Faults::default();
+    faults.count("/fields", filter.conditions.len(), CONDITIONS_MAX);
+    faults.finish()?;
+    let mut reader = core.db.read(&actor.tenant).await?;
+    customers::list(&mut reader, &actor.tenant, &visibility, (filter, sort), page).await
+}
+
+/// The tenant's stages and fields; whoever may see customers may see what they are made of.
+///
+/// # Errors
+/// Those of the database.
+pub async fn model(core: &Core, actor: &Actor) -> Result<Model> {
+    let mut reader = core.db.read(&actor.tenant).await?;
+    customer_models::find(&mut reader, &actor.tenant).await
+}
