@@ -39,6 +39,8 @@ pub const PLUGIN_CALLS: &str = "hospes_plugin_calls_total";
 pub const PLUGIN_SECONDS: &str = "hospes_plugin_call_duration_seconds";
 /// Fuel that plugins have burnt, by plugin and extension point.
 pub const PLUGIN_FUEL: &str = "hospes_plugin_fuel_total";
+/// Calls of plugins that were run again after a conflict, by plugin.
+pub const PLUGIN_RERUNS: &str = "hospes_plugin_reruns_total";
 
 /// From a millisecond to ten seconds: what a person notices and what a proxy gives up on.
 const SECONDS: &[f64] = &[0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
@@ -114,6 +116,7 @@ fn describe() {
         "Time of a plugin's call, by plugin and extension point"
     );
     describe_counter!(PLUGIN_FUEL, "Fuel burnt by plugins, by plugin and extension point");
+    describe_counter!(PLUGIN_RERUNS, "Calls of plugins run again after a conflict, by plugin");
     describe_gauge!("process_resident_memory_bytes", Unit::Bytes, "Memory of the process");
     describe_gauge!("process_cpu_seconds_total", Unit::Seconds, "Processor time of the process");
     describe_gauge!("process_open_fds", "Open files and sockets of the process");

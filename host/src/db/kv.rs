@@ -33,7 +33,7 @@ statements! {
     DELETE = "DELETE FROM plugin_kv WHERE tenant = $1 AND plugin = $2 AND key = $3";
     COUNT = "
         SELECT COUNT(*)
-        FROM (SELECT 1 FROM plugin_kv WHERE tenant = $1 AND plugin = $2 LIMIT $3) AS some";
+        FROM (SELECT 1 FROM plugin_kv WHERE tenant = $1 AND plugin = $2 LIMIT $3) AS entries";
     DELETE_EXPIRED = "
         DELETE FROM plugin_kv
         WHERE tenant = $1 AND plugin = $2 AND expires_at <= $3";

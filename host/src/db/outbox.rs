@@ -32,7 +32,8 @@ statements! {
         FROM events e
         JOIN subscriptions s ON s.tenant = e.tenant AND s.event_name = e.name
         WHERE e.tenant = $1
-          AND e.id = $2";
+          AND e.id = $2
+          AND s.consumer <> $3";
     // Rows come as one JSON array, which each engine unfolds in its own way; the
     // order of the array is the order of the positions.
     INSERT_EVENTS = split(
@@ -55,12 +56,12 @@ statements! {
         SELECT s.tenant, s.consumer, 'ready', e.position, e.id, e.subject_kind, e.subject_id, 0, e.occurred_at
         FROM json_each($2) r
         CROSS JOIN events e ON e.tenant = $1 AND e.id = r.value
-        JOIN subscriptions s ON s.tenant = e.tenant AND s.event_name = e.name",
+        JOIN subscriptions s ON s.tenant = e.tenant AND s.event_name = e.name AND s.consumer <> $3",
         "INSERT INTO deliveries (tenant, consumer, state, position, event, subject_kind, subject_id, attempts, due_at)
         SELECT s.tenant, s.consumer, 'ready', e.position, e.id, e.subject_kind, e.subject_id, 0, e.occurred_at
         FROM json_array_elements_text(CAST($2 AS JSON)) AS r(value)
         JOIN events e ON e.tenant = $1 AND e.id = r.value
-        JOIN subscriptions s ON s.tenant = e.tenant AND s.event_name = e.name"
+        JOIN subscriptions s ON s.tenant = e.tenant AND s.event_name = e.name AND s.consumer <> $3"
     );
     // As above, for the one consumer whose history is replayed.
     INSERT_BACKFILL_DELIVERIES = split(
@@ -103,7 +104,7 @@ pub(crate) async fn append(
     ];
     tx.announce();
     tx.execute(INSERT_EVENT, inserted).await?;
-    tx.execute(INSERT_DELIVERIES, args![&actor.tenant, id]).await.map(drop)
+    tx.execute(INSERT_DELIVERIES, args![&actor.tenant, id, own_consumer(actor)]).await.map(drop)
 }
 
 /// Inserts several events of one actor and their deliveries, also with two statements.
@@ -127,7 +128,12 @@ pub(crate) async fn append_many(
     ];
     tx.announce();
     tx.execute(INSERT_EVENTS, inserted).await?;
-    tx.execute(INSERT_MANY_DELIVERIES, args![&actor.tenant, ids(events)]).await.map(drop)
+    tx.execute(INSERT_MANY_DELIVERIES, args![&actor.tenant, ids(events), own_consumer(actor)]).await.map(drop)
+}
+
+/// A plugin is not told of what it does itself: it knows, and would never end.
+fn own_consumer(actor: &Actor) -> String {
+    actor.via_plugin.as_ref().map(|plugin| format!("plugin:{plugin}")).unwrap_or_default()
 }
 
 /// Inserts events made from the current records, and a delivery of each for `consumer` alone.

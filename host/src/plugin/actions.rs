@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tokio::sync::OwnedMutexGuard;
 
 use super::PluginHost;
 use super::call::{Answer, Call};
 use super::host::subject_of_event;
 use super::commit::{Commit, is_stale, stale};
 use super::invocation::{Beginning, Point, clean};
+use super::registry::Enabled;
 use super::run::{ATTEMPTS_MAX, Effects, conflicts, user_actor};
 use crate::domain::actor::Actor;
 use crate::domain::audit::Entry;
@@ -50,6 +52,7 @@ impl PluginHost {
             input: input.to_string(),
         };
         let effects = Effects::with(ack);
+        let mut turn = None;
         for attempt in 1..=ATTEMPTS_MAX {
             let prepared = self.prepare_outcome(&beginning, &call, (attempt, &effects));
             let written = beginning.core.write_once(actor, prepared, |tx, (commit, outcome)| {
@@ -64,8 +67,19 @@ impl PluginHost {
                 Err(error) if is_stale(&error) => self.note_rerun(&enabled).await?,
                 answered => return answered,
             }
+            if turn.is_none() {
+                turn = Some(self.turn(&enabled, &target).await);
+            }
         }
         Err(conflicts(&enabled))
+    }
+
+    /// Waits for a turn among the actions on one record that have met a conflict:
+    /// the first attempt is free, and the second does not meet the same crowd again.
+    async fn turn(&self, enabled: &Enabled, target: &Subject) -> OwnedMutexGuard<()> {
+        let name = format!("{}/{}/{}", enabled.tenant, enabled.plugin, target.id());
+        let queue = self.queues.get_with(name, async { Arc::default() }).await;
+        queue.lock_owned().await
     }
 
     /// The guest's answer, and what is committed with it. A repeated request does

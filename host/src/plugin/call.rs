@@ -178,7 +178,7 @@ fn classify(invocation: &Invocation, error: &wasmtime::Error) -> Failure {
         (Some(Trap::StackOverflow), None) => ("stack", "its calls nest too deep".to_owned()),
         (Some(trap), None) => ("trap", trap.to_string()),
         (None, None) if error.downcast_ref::<Abort>().is_some() => ("misuse", error.root_cause().to_string()),
-        (None, None) if error.to_string().contains("hostcall") => {
+        (None, None) if format!("{error:#}").contains("hostcalls") => {
             ("transfer", format!("it passed more than {} MiB to the host at once", HOSTCALL_BYTES_MAX >> 20))
         }
         (None, None) => ("trap", error.root_cause().to_string()),

@@ -17,6 +17,8 @@ use crate::ops::Core;
 
 /// Lines of one invocation that are kept.
 pub(super) const LOG_LINES_MAX: usize = 100;
+/// Bytes of documents and values that one invocation moves, both ways together.
+const BYTES_MAX: usize = 32 << 20;
 /// Bytes of one line that are kept.
 pub(super) const LOG_LINE_BYTES_MAX: usize = 1_024;
 
@@ -43,6 +45,8 @@ pub(super) struct Budget {
     pub(super) calls: u32,
     pub(super) rows_read: u32,
     pub(super) rows_written: u32,
+    /// Bytes of documents and values, read and written together.
+    pub(super) bytes: usize,
 }
 
 impl Point {
@@ -82,6 +86,7 @@ impl Point {
             calls: calls + more * 20,
             rows_read,
             rows_written,
+            bytes: BYTES_MAX,
         }
     }
 }
@@ -93,6 +98,7 @@ pub(super) struct Usage {
     pub(super) calls: u32,
     pub(super) rows_read: u32,
     pub(super) rows_written: u32,
+    pub(super) bytes: usize,
 }
 
 /// A line that the guest, or the host about it, has written.

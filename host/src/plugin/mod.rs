@@ -29,7 +29,9 @@ mod run;
 use std::sync::{Arc, Weak};
 
 use futures::future::BoxFuture;
+use moka::future::Cache;
 use serde_json::Value;
+use tokio::sync::Mutex;
 
 pub use artifact::Artifacts;
 pub use engine::Sandbox;
@@ -46,6 +48,9 @@ use crate::ops::plugins::{
 use breaker::Breakers;
 use registry::Registry;
 
+/// Records whose actions may queue.
+const QUEUES_MAX: u64 = 10_000;
+
 /// The plugins of a server.
 pub struct PluginHost {
     /// Weak, because the core holds its plugin host.
@@ -53,14 +58,21 @@ pub struct PluginHost {
     sandbox: Arc<Sandbox>,
     registry: Registry,
     breakers: Breakers,
+    /// Where actions on one record queue once they have met a conflict.
+    queues: Cache<String, Arc<Mutex<()>>>,
 }
 
 impl PluginHost {
     /// Builds the plugin host of `core` and connects the two.
     pub fn connect(core: &Arc<Core>, sandbox: Arc<Sandbox>, artifacts: Artifacts) -> Arc<Self> {
         let registry = Registry::new(core.db.clone(), Arc::clone(&sandbox), artifacts);
-        let host =
-            Arc::new(Self { core: Arc::downgrade(core), sandbox, registry, breakers: Breakers::default() });
+        let host = Arc::new(Self {
+            core: Arc::downgrade(core),
+            sandbox,
+            registry,
+            breakers: Breakers::default(),
+            queues: Cache::new(QUEUES_MAX),
+        });
         core.connect_plugins(Arc::clone(&host) as Arc<dyn Plugins>);
         host
     }

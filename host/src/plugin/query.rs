@@ -21,6 +21,10 @@ use crate::ops::Core;
 /// Documents that one query looks at.
 const SCANNED_MAX: usize = 2_000;
 const CONDITIONS_MAX: usize = 8;
+/// Documents that one statement reads: what is too much is noticed in between.
+const ROWS_AT_ONCE: usize = 100;
+/// Bytes after which a page ends early.
+const PAGE_BYTES_MAX: usize = 4 << 20;
 
 /// Where a document stands in an order: its value and key.
 type Position = (String, String);
@@ -52,9 +56,10 @@ pub(super) async fn page(
     own.reverse();
     let mut found: Vec<(Position, Stored)> = Vec::new();
     let mut scanned = 0;
+    let mut bytes = 0;
     let mut reader = core.db.read(owner.tenant).await?;
     loop {
-        let batch = limit.max(50).min(SCANNED_MAX - scanned);
+        let batch = ROWS_AT_ONCE.min(SCANNED_MAX - scanned);
         let rows = documents::scan(&mut reader, owner, &plan.scan(after.clone(), batch)).await?;
         let exhausted = rows.len() < batch;
         scanned += rows.len();
@@ -64,6 +69,7 @@ pub(super) async fn page(
             after = Some(position.clone());
             let known = buffer.documents.get(&(collection.name.clone(), row.key.clone()));
             if known.is_none_or(|entry| !entry.is_changed()) && plan.matches_row(&row)? {
+                bytes += row.body.len();
                 found.push((position, shown(row)));
             }
         }
@@ -71,7 +77,7 @@ pub(super) async fn page(
             found.extend(own.into_iter().rev());
             return Ok(cut(found, limit, None));
         }
-        if found.len() > limit || scanned >= SCANNED_MAX {
+        if found.len() > limit || scanned >= SCANNED_MAX || bytes > PAGE_BYTES_MAX {
             return Ok(cut(found, limit, after));
         }
     }

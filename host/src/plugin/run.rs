@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hospes_bindings::hospes::plugin::types;
+use metrics::{counter, histogram};
 
 use super::PluginHost;
 use super::call::{Answer, Call, Failure, invoke};
@@ -16,6 +17,7 @@ use crate::domain::actor::{Actor, Cause, Principal};
 use crate::domain::ids::{LogId, TenantId};
 use crate::domain::permission::{Permission, Role};
 use crate::error::{Error, Fault, Result};
+use crate::metrics::{PLUGIN_CALLS, PLUGIN_FUEL, PLUGIN_RERUNS, PLUGIN_SECONDS};
 use crate::ops::plugins::{Ack, PointHealth};
 
 /// How often an invocation is run: once, and again after a conflict.
@@ -119,7 +121,7 @@ impl PluginHost {
 
     /// Counts a conflict, after which the invocation runs again if it still may.
     pub(super) async fn note_rerun(&self, enabled: &Enabled) -> Result<()> {
-        metrics::counter!("hospes_plugin_reruns_total", "plugin" => enabled.plugin.to_string()).increment(1);
+        counter!(PLUGIN_RERUNS, "plugin" => Arc::clone(&enabled.plugin)).increment(1);
         self.still_enabled(enabled).await
     }
 
@@ -129,9 +131,9 @@ impl PluginHost {
         let Some(version) = enabled.version else { return Ok(()) };
         let core = self.core()?;
         let mut reader = core.db.read(&enabled.tenant).await?;
-        let now = crate::db::plugins::hold_enablement(&mut reader, &enabled.tenant, &enabled.plugin).await?;
+        let now = crate::db::plugins::find_enablement(&mut reader, &enabled.tenant, &enabled.plugin).await?;
         drop(reader);
-        if now == Some(version) {
+        if now.is_some_and(|now| now.version == version) {
             return Ok(());
         }
         self.registry.forget(&enabled.tenant).await;
@@ -197,7 +199,7 @@ impl PluginHost {
 
     fn meter(&self, invocation: &Invocation, started: Instant, failure: Option<&Failure>) {
         let point = invocation.point.as_str();
-        let plugin = invocation.enabled.plugin.to_string();
+        let plugin = &invocation.enabled.plugin;
         let outcome = match failure {
             None => "ok",
             Some(Failure::Stopped { code, .. }) => code,
@@ -210,14 +212,10 @@ impl PluginHost {
             let key = (invocation.enabled.tenant.clone(), Arc::clone(&invocation.enabled.plugin), invocation.point);
             self.breakers.finished(key, usage);
         }
-        metrics::counter!("hospes_plugin_invocations_total", "plugin" => plugin.clone(), "point" => point, "outcome" => outcome)
-            .increment(1);
-        metrics::counter!("hospes_plugin_fuel_total", "plugin" => plugin.clone(), "point" => point)
-            .increment(usage.fuel);
-        metrics::counter!("hospes_plugin_host_calls_total", "plugin" => plugin, "point" => point)
-            .increment(u64::from(usage.calls));
-        metrics::histogram!("hospes_plugin_invocation_seconds", "point" => point)
-            .record(started.elapsed().as_secs_f64());
+        let name = || Arc::clone(plugin);
+        counter!(PLUGIN_CALLS, "plugin" => name(), "point" => point, "outcome" => outcome).increment(1);
+        counter!(PLUGIN_FUEL, "plugin" => name(), "point" => point).increment(usage.fuel);
+        histogram!(PLUGIN_SECONDS, "plugin" => name(), "point" => point).record(started.elapsed().as_secs_f64());
     }
 
     /// The health of a plugin's extension points in this process.

@@ -19,6 +19,8 @@ use crate::plugin::index;
 
 const KEYS_MAX: usize = 500;
 const KEY_BYTES_MAX: usize = 256;
+/// Documents that one statement reads: what is too much is noticed in between.
+const KEYS_AT_ONCE: usize = 50;
 
 impl Host for Invocation {
     async fn get_many(
@@ -55,6 +57,7 @@ impl Invocation {
 
     async fn documents_put(&mut self, puts: Vec<Put>) -> Answered<()> {
         self.enter(Grant::DocumentsOwn, "documents.put-many", Access::Write(puts.len()), KEYS_MAX)?;
+        self.move_bytes(puts.iter().map(|put| put.body.len()).sum())?;
         let mut keys = Vec::with_capacity(puts.len());
         let mut documents = Vec::with_capacity(puts.len());
         for (position, put) in puts.into_iter().enumerate() {
@@ -122,7 +125,10 @@ impl Invocation {
             self.subjects_load(std::iter::once(subject)).await?;
         }
         let owner = Owner { tenant: &self.enabled.tenant, plugin: &self.enabled.plugin };
-        crate::plugin::query::page(&self.core, owner, &self.buffer, (&collection, &search, subject)).await
+        let page =
+            crate::plugin::query::page(&self.core, owner, &self.buffer, (&collection, &search, subject)).await?;
+        self.move_bytes(page.documents.iter().map(|document| document.body.len()).sum())?;
+        Ok(page)
     }
 
     fn collection(&self, name: &str, position: usize) -> Answered<&Collection> {
@@ -152,14 +158,21 @@ impl Invocation {
         let owner = Owner { tenant: &self.enabled.tenant, plugin: &self.enabled.plugin };
         let mut reader = self.core.db.read(owner.tenant).await?;
         let mut found = Vec::new();
-        for group in missing.chunk_by(|one, other| one.0 == other.0) {
+        let mut bytes = 0;
+        let groups = missing.chunk_by(|one, other| one.0 == other.0).flat_map(|group| group.chunks(KEYS_AT_ONCE));
+        for group in groups {
             let keys: Vec<&str> = group.iter().map(|(_, key)| key.as_str()).collect();
             let collection = group.first().map_or("", |(collection, _)| collection.as_str());
             let rows = documents::get_many(&mut reader, owner, collection, &keys).await?;
+            bytes += rows.iter().map(|row| row.body.len()).sum::<usize>();
             found.extend(rows.into_iter().map(|row| (collection.to_owned(), row)));
+            if bytes > self.budget.bytes {
+                break;
+            }
         }
         drop(reader);
         let missing: Vec<DocumentKey> = missing.into_iter().cloned().collect();
+        self.move_bytes(bytes)?;
         for (collection, row) in found {
             let subject = (row.subject_kind, row.subject_id);
             self.buffer.see(&subject, row.subject_version)?;

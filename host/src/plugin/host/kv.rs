@@ -52,6 +52,7 @@ impl Invocation {
     async fn kv_set(&mut self, entries: Vec<Entry>) -> Answered<()> {
         self.enter(Grant::KvOwn, "kv.set-many", Access::Write(entries.len()), KEYS_MAX)?;
         check_keys(entries.iter().map(|entry| &entry.key))?;
+        self.move_bytes(entries.iter().map(|entry| entry.value.len()).sum())?;
         for (position, entry) in entries.iter().enumerate() {
             if entry.value.len() > VALUE_BYTES_MAX {
                 let message = format!("a value has at most {VALUE_BYTES_MAX} bytes");
@@ -99,6 +100,7 @@ impl Invocation {
         let mut reader = self.core.db.read(owner.tenant).await?;
         let found = kv::get_many(&mut reader, owner, &missing).await?;
         drop(reader);
+        self.move_bytes(found.iter().filter_map(|row| row.value.as_ref()).map(Vec::len).sum())?;
         for row in found {
             self.buffer.see(&(kv::SUBJECT_KIND.to_owned(), row.key.clone()), row.subject_version)?;
             let now = row.value.map(|value| (value, row.expires_at));

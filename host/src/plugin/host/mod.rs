@@ -150,6 +150,17 @@ impl Invocation {
     }
 }
 
+impl Invocation {
+    /// Counts bytes of documents or values that go in or out.
+    fn move_bytes(&mut self, bytes: usize) -> Answered<()> {
+        self.usage.bytes = self.usage.bytes.saturating_add(bytes);
+        if self.usage.bytes > self.budget.bytes {
+            return Err(limit(format!("{} bytes moved by one invocation", self.budget.bytes)));
+        }
+        Ok(())
+    }
+}
+
 fn limit(message: String) -> Refusal {
     Refusal::Told(types::Error::Limit(message))
 }
