@@ -3,12 +3,13 @@
 //! Reads come from here first, so that an invocation sees its own writes and
 //! reads the same twice. Nothing here touches the database; `commit.rs` writes it.
 
-use std::collections::BTreeMap;
-
-use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Timestamp;
-use crate::ops::plugins::Ack;
+use crate::domain::ids::CustomerId;
+use crate::ops::customers::CustomerChange;
+use crate::ops::pending::Pending;
+use crate::ops::timeline::TimelineChange;
 
 /// Kind and id of what documents belong to.
 pub(super) type SubjectKey = (String, String);
@@ -62,13 +63,6 @@ pub(super) struct KvEntry {
     pub(super) changed: bool,
 }
 
-/// A core record as the invocation sees it.
-#[derive(Clone, Debug)]
-pub(super) struct Record {
-    pub(super) version: i64,
-    pub(super) body: Value,
-}
-
 /// Reads and writes of one invocation.
 #[derive(Default)]
 pub(super) struct Buffer {
@@ -77,12 +71,14 @@ pub(super) struct Buffer {
     pub(super) kv: BTreeMap<String, KvEntry>,
     /// Versions of core records that were read by id: kind and id.
     pub(super) records: BTreeMap<(&'static str, String), i64>,
-    /// Customers that this invocation has changed or made.
-    pub(super) customers: BTreeMap<String, Record>,
-    /// Timeline entries that it has added, by customer.
-    pub(super) timeline: Vec<(String, Record)>,
-    /// Changes of core records, prepared, in the order in which they were made.
-    pub(super) changes: Vec<Ack>,
+    /// Customers as this invocation leaves them.
+    pub(super) pending: Pending,
+    /// Those of them that it has changed or made.
+    pub(super) changed_customers: BTreeSet<CustomerId>,
+    /// Their changes, prepared, in the order in which they were made.
+    pub(super) customer_changes: Vec<CustomerChange>,
+    /// Prepared entries of timelines.
+    pub(super) timeline_changes: Vec<TimelineChange>,
 }
 
 impl Buffer {
@@ -115,7 +111,8 @@ impl Buffer {
 
     /// Whether there is nothing to write.
     pub(super) fn is_clean(&self) -> bool {
-        self.changes.is_empty()
+        self.customer_changes.is_empty()
+            && self.timeline_changes.is_empty()
             && !self.documents.values().any(DocumentEntry::is_changed)
             && !self.kv.values().any(|entry| entry.changed)
     }

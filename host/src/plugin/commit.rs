@@ -9,7 +9,9 @@ use crate::db::plugins::LogLine;
 use crate::db::{self, Tx};
 use crate::domain::ids::TenantId;
 use crate::error::{Error, Result};
+use crate::ops::customers::{self, CustomerChange};
 use crate::ops::plugins::Ack;
+use crate::ops::timeline::{self, TimelineChange};
 
 use super::buffer::{Buffer, KvValue};
 
@@ -28,7 +30,8 @@ pub(super) struct Commit {
     pub(super) at: Timestamp,
     pub(super) log: Vec<LogLine>,
     pub(super) ack: Option<Ack>,
-    changes: Vec<Ack>,
+    customers: Vec<CustomerChange>,
+    timeline: Vec<TimelineChange>,
     read: Vec<SubjectVersion>,
     written: Vec<SubjectVersion>,
     absent: Vec<(String, String)>,
@@ -48,7 +51,8 @@ impl Commit {
             at,
             log: Vec::new(),
             ack: None,
-            changes: Vec::new(),
+            customers: Vec::new(),
+            timeline: Vec::new(),
             read: Vec::new(),
             written: Vec::new(),
             absent: Vec::new(),
@@ -92,7 +96,8 @@ impl Commit {
         self.kv = kv.map(|(key, entry)| (key, entry.now)).collect();
         let records = buffer.records.into_iter();
         self.records = records.map(|((kind, id), version)| (kind, id, version)).collect();
-        self.changes = buffer.changes;
+        self.customers = buffer.customer_changes;
+        self.timeline = buffer.timeline_changes;
     }
 
     /// Proves and writes all of it.
@@ -102,8 +107,12 @@ impl Commit {
     pub(super) async fn apply(&self, tx: &mut Tx) -> Result<()> {
         self.check_enablement(tx).await?;
         self.check_reads(tx).await?;
-        for change in &self.changes {
-            change(tx).await?;
+        if !self.customers.is_empty() {
+            customers::apply_many(tx, &self.customers.iter().collect::<Vec<_>>()).await?;
+        }
+        for change in &self.timeline {
+            // One that its external id shows to be there already is dropped.
+            timeline::apply(tx, change).await?;
         }
         let owner = self.owner();
         if !self.puts.is_empty() {

@@ -23,5 +23,10 @@ pub async fn run(
     input: Value,
 ) -> Result<ActionOutcome> {
     ops::require(actor, Permission::PluginAct)?;
+    match &target {
+        Subject::Customer(id) => ops::customers::get(core, actor, id).await.map(drop)?,
+        Subject::Order(id) => ops::orders::get(core, actor, id).await.map(drop)?,
+        Subject::Tenant => {}
+    }
     core.plugins()?.run_action(actor, plugin, action, target, input).await
 }

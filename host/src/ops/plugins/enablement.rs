@@ -15,9 +15,10 @@ use crate::db::Tx;
 use crate::db::plugins::{self, Enablement, EnablementRow};
 use crate::domain::actor::Actor;
 use crate::domain::audit::Entry;
+use crate::domain::field::{FieldDeclaration, FieldEntity, FieldType, Label};
 use crate::domain::grant::{Grant, Grants};
 use crate::domain::ids::TenantId;
-use crate::domain::manifest::{Manifest, Schedule};
+use crate::domain::manifest::{Field, Manifest, ScalarType, Schedule};
 use crate::domain::permission::Permission;
 use crate::domain::schema::Schema;
 use crate::error::{Error, Fault, Result};
@@ -275,6 +276,7 @@ async fn apply(tx: &mut Tx, prepared: &Prepared) -> Result<()> {
     let is_configuration = audit.action == "plugin.configure";
     if row.state == "enabled" && !is_configuration {
         ops::events::subscribe(tx, tenant, &consumer, events, row.at).await?;
+        ops::fields::declare(tx, tenant, &row.plugin, &declarations(manifest), row.at).await?;
         plugins::delete_schedules(tx, tenant, &row.plugin).await?;
         for (job, schedule, due_at) in schedules {
             plugins::put_schedule(tx, tenant, &row.plugin, job, (schedule, *due_at)).await?;
@@ -285,6 +287,22 @@ async fn apply(tx: &mut Tx, prepared: &Prepared) -> Result<()> {
         plugins::delete_schedules(tx, tenant, &row.plugin).await?;
     }
     ops::audit::append(tx, actor, row.at, audit).await
+}
+
+fn declarations(manifest: &Manifest) -> Vec<FieldDeclaration> {
+    let declaration = |field: &Field| FieldDeclaration {
+        entity: FieldEntity::Customer,
+        name: field.name.clone(),
+        kind: match field.kind {
+            ScalarType::Text => FieldType::Text,
+            ScalarType::Integer => FieldType::Integer,
+            ScalarType::Number => FieldType::Number,
+            ScalarType::Boolean => FieldType::Boolean,
+            ScalarType::Time => FieldType::Time,
+        },
+        label: Label::new(&field.label.en, &field.label.zh_cn),
+    };
+    manifest.fields.iter().map(declaration).collect()
 }
 
 /// When a schedule is due next, in the tenant's time zone.

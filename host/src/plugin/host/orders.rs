@@ -1,16 +1,66 @@
-//! `orders`.
+//! `orders`: the tenant's orders, read only.
+
+use std::collections::HashMap;
 
 use hospes_bindings::hospes::plugin::orders::{Host, Search};
-use hospes_bindings::hospes::plugin::types::{Entity, EntityPage, Error};
+use hospes_bindings::hospes::plugin::types;
 
-use super::{Invocation, answer};
+use super::customers::customer_id;
+use super::{Access, Answered, Invocation, answer, invalid};
+use crate::clock::Timestamp;
 use crate::domain::grant::Grant;
+use crate::domain::ids::OrderId;
+use crate::domain::order::Order;
+use crate::domain::page::PageRequest;
+use crate::domain::query::{OrderFilter, OrderSort};
+use crate::ops::orders;
+
+const IDS_MAX: usize = 200;
 
 impl Host for Invocation {
-    async fn get_many(&mut self, ids: Vec<String>) -> wasmtime::Result<Result<Vec<Option<Entity>>, Error>> {
-        answer(self.pending(Grant::OrdersRead, ids.len()))
+    async fn get_many(
+        &mut self,
+        ids: Vec<String>,
+    ) -> wasmtime::Result<Result<Vec<Option<types::Entity>>, types::Error>> {
+        answer(self.orders_get(ids).await)
     }
-    async fn query(&mut self, _search: Search) -> wasmtime::Result<Result<EntityPage, Error>> {
-        answer(self.pending(Grant::OrdersRead, 1))
+
+    async fn query(&mut self, search: Search) -> wasmtime::Result<Result<types::EntityPage, types::Error>> {
+        answer(self.orders_query(search).await)
     }
+}
+
+impl Invocation {
+    async fn orders_get(&mut self, ids: Vec<String>) -> Answered<Vec<Option<types::Entity>>> {
+        self.enter(Grant::OrdersRead, "orders.get-many", Access::Read(ids.len()), IDS_MAX)?;
+        let ids: Vec<Option<OrderId>> = ids.iter().map(|id| id.parse().ok()).collect();
+        let asked: Vec<OrderId> = ids.iter().flatten().cloned().collect();
+        let mut found = HashMap::new();
+        for order in orders::get_many(&self.core, &self.actor, &asked).await?.into_iter().flatten() {
+            self.buffer.see_record("order", order.id.as_str(), order.version)?;
+            found.insert(order.id.clone(), order);
+        }
+        Ok(ids.into_iter().map(|id| found.get(&id?).map(entity)).collect())
+    }
+
+    async fn orders_query(&mut self, search: Search) -> Answered<types::EntityPage> {
+        let limit = usize::try_from(search.limit).unwrap_or(usize::MAX);
+        self.enter(Grant::OrdersRead, "orders.query", Access::Read(limit), IDS_MAX)?;
+        if search.limit == 0 {
+            return Err(invalid("/limit", "limit", format!("a page has 1 to {IDS_MAX} orders")));
+        }
+        let filter = OrderFilter {
+            customer_id: Some(customer_id(&search.customer)?),
+            since: search.since.map(Timestamp::from_micros),
+            until: search.until.map(Timestamp::from_micros),
+            ..OrderFilter::default()
+        };
+        let page = PageRequest::new(Some(search.limit), search.cursor);
+        let page = orders::list(&self.core, &self.actor, (&filter, OrderSort::OrderedAt), &page).await?;
+        Ok(types::EntityPage { entities: page.items.iter().map(entity).collect(), cursor: page.next_cursor })
+    }
+}
+
+fn entity(order: &Order) -> types::Entity {
+    types::Entity { id: order.id.to_string(), version: order.version, body: order.to_json().to_string() }
 }
