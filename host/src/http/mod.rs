@@ -7,6 +7,8 @@
 mod audit;
 mod auth;
 mod context;
+mod customers;
+mod fields;
 mod health;
 mod idempotency;
 mod json;
@@ -14,10 +16,12 @@ mod limits;
 mod me;
 mod metrics;
 mod openapi;
+mod orders;
 mod org_units;
 mod page;
 mod plugins;
 mod problem;
+mod products;
 mod query;
 mod roles;
 mod schema;
@@ -25,6 +29,7 @@ mod serve;
 mod sessions;
 mod strict;
 mod tenant;
+mod timeline;
 mod tokens;
 mod users;
 mod version;
@@ -152,12 +157,17 @@ fn described(routes: OpenApiRouter<HttpState>) -> OpenApiRouter<HttpState> {
 fn ordinary_routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
         .merge(audit::routes())
+        .merge(customers::routes())
+        .merge(fields::routes())
         .merge(me::routes())
+        .merge(orders::routes())
         .merge(org_units::routes())
         .merge(plugins::routes())
+        .merge(products::routes())
         .merge(roles::routes())
         .merge(sessions::routes())
         .merge(tenant::routes())
+        .merge(timeline::routes())
         .merge(tokens::routes())
         .merge(users::routes())
 }
