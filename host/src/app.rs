@@ -6,7 +6,9 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::error::Result;
 use crate::ops::Core;
+use crate::ops::plugins::packages;
 
 /// A server without its listener; tests build the same one.
 #[derive(Clone)]
@@ -22,6 +24,14 @@ impl App {
     #[must_use]
     pub fn new(core: Arc<Core>) -> Self {
         Self { core, tasks: TaskTracker::new(), shutdown: CancellationToken::new() }
+    }
+
+    /// Installs the plugins that come with the server, and starts the background work.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn start(&self) -> Result<()> {
+        packages::install_bundled(&self.core).await
     }
 
     /// Starts a background task that a shutdown waits for; it ends itself when

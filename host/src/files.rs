@@ -19,6 +19,9 @@ pub const SECRET_BYTES_MAX: u64 = 64 << 10;
 /// The largest plugin component that is read; the engine's own limit is lower.
 pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 
+/// The length of the key that authenticates the cache of compiled plugins.
+pub const ARTEFACT_KEY_BYTES: usize = 32;
+
 /// What went wrong with which file.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -114,7 +117,40 @@ impl DataFolder {
         self.dir.create_dir_all(NAME).map_err(fail)?;
         self.dir.open_dir(NAME).map_err(fail)
     }
+    /// The key under which the cache's files are authenticated; `fresh` becomes it in a new folder.
+    ///
+    /// It stays out of the cache's own folder, which an operator may delete or share.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub fn artefact_key(
+        &self,
+        fresh: [u8; ARTEFACT_KEY_BYTES],
+    ) -> Result<[u8; ARTEFACT_KEY_BYTES], FileError> {
+        const NAME: &str = "artefacts.key";
+        let fail = |verb| move |source| FileError::Io { verb, path: self.path.join(NAME), source };
+        if let Ok(kept) = self.dir.read(NAME)
+            && let Ok(kept) = kept.try_into()
+        {
+            return Ok(kept);
+        }
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        owner_only(&mut options);
+        let mut file = self.dir.open_with(NAME, &options).map_err(fail("make"))?;
+        file.write_all(&fresh).map_err(fail("write"))?;
+        Ok(fresh)
+    }
 }
+
+#[cfg(unix)]
+fn owner_only(options: &mut OpenOptions) {
+    use cap_std::fs::OpenOptionsExt as _;
+    options.mode(0o600);
+}
+
+#[cfg(not(unix))]
+fn owner_only(_options: &mut OpenOptions) {}
 
 #[cfg(unix)]
 fn restrict_to_owner(dir: &Dir) -> io::Result<()> {
@@ -347,6 +383,13 @@ mod tests {
         let path = temporary.folder().path().join("five");
         assert_eq!(read(&path, 5).unwrap(), b"12345");
         assert!(matches!(read(&path, 4), Err(FileError::TooLarge { max: 4, .. })));
+    }
+
+    #[test]
+    fn the_key_of_the_cache_is_made_once() {
+        let temporary = temporary();
+        assert_eq!(temporary.folder().artefact_key([1; 32]).unwrap(), [1; 32]);
+        assert_eq!(temporary.folder().artefact_key([2; 32]).unwrap(), [1; 32]);
     }
 
     #[cfg(unix)]

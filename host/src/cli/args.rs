@@ -7,9 +7,15 @@ use clap::builder::ValueHint;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, SETTINGS, Setting, Sources};
+use crate::domain::actor::Locale;
+use crate::domain::grant::Grant;
+use crate::domain::money::Currency;
+use crate::domain::permission::Role;
 
 const LONG_ABOUT: &str = "\
 A CRM server that owns customer data and hosts sandboxed WebAssembly plugins.
+
+Begin with `hospes admin create-tenant`, then `hospes serve`.
 
 Settings come from a TOML file (--config), are overruled by the environment (HOSPES_...) and that by flags; \
 `hospes serve --help` lists them all.";
@@ -42,8 +48,216 @@ pub(super) enum Verb {
         #[command(flatten)]
         settings: StoreSettings,
     },
+    /// Make tenants, users and tokens
+    #[command(subcommand)]
+    Admin(Admin),
+    /// Look at, install and enable plugins
+    ///
+    /// Running servers follow a change within five seconds.
+    #[command(subcommand)]
+    Plugin(Plugin),
     /// Print the description of the API (OpenAPI 3.1, JSON)
     Openapi,
+}
+
+/// Tenants, users and tokens.
+#[derive(Debug, Subcommand)]
+pub(super) enum Admin {
+    /// Make a tenant and its first user, an owner
+    ///
+    /// Prints the tenant's id, and the owner's password if one was made up: it is not shown again.
+    CreateTenant {
+        /// Short name, used to sign in: small letters, digits and hyphens
+        #[arg(long)]
+        slug: String,
+        /// Name of the company
+        #[arg(long)]
+        name: String,
+        /// Language of the tenant: en or zh-CN
+        #[arg(long, default_value = "en", value_parser = locale)]
+        locale: Locale,
+        /// Time zone in which its days begin
+        #[arg(long, default_value = "Asia/Shanghai")]
+        time_zone: String,
+        /// Currency of its sums, three letters
+        #[arg(long, default_value = "CNY", value_parser = currency)]
+        currency: Currency,
+        /// What the owner types in to sign in, such as an email address
+        #[arg(long, value_name = "LOGIN", default_value = "owner")]
+        owner_login: String,
+        /// Name of the owner
+        #[arg(long, default_value = "Owner")]
+        owner_name: String,
+        #[command(flatten)]
+        password: Password,
+        #[command(flatten)]
+        settings: StoreSettings,
+    },
+    /// Make a user
+    CreateUser {
+        #[command(flatten)]
+        tenant: Tenant,
+        /// What they type in to sign in, such as an email address
+        #[arg(long)]
+        login: String,
+        /// Name
+        #[arg(long)]
+        name: String,
+        /// Role; may be given several times
+        #[arg(long = "role", required = true)]
+        roles: Vec<Role>,
+        #[command(flatten)]
+        password: Password,
+        #[command(flatten)]
+        settings: StoreSettings,
+    },
+    /// Make a bearer token for another system; it is shown once
+    CreateToken {
+        #[command(flatten)]
+        tenant: Tenant,
+        /// What the token is for
+        #[arg(long)]
+        name: String,
+        /// Role; may be given several times
+        #[arg(long = "role", default_values = ["integration"])]
+        roles: Vec<Role>,
+        /// Days until it expires
+        #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(i64).range(1..=366))]
+        expires_days: i64,
+        #[command(flatten)]
+        settings: StoreSettings,
+    },
+    /// Give a user a new password; their sessions end
+    SetPassword {
+        #[command(flatten)]
+        tenant: Tenant,
+        /// What they type in to sign in
+        #[arg(long)]
+        login: String,
+        #[command(flatten)]
+        password: Password,
+        #[command(flatten)]
+        settings: StoreSettings,
+    },
+}
+
+/// Which tenant.
+#[derive(Debug, Args)]
+pub(super) struct Tenant {
+    /// Short name of the tenant; may be left out if there is only one
+    #[arg(long, value_name = "SLUG")]
+    pub(super) tenant: Option<String>,
+}
+
+/// Where a password comes from. Never an argument: other users of the machine can read those.
+#[derive(Debug, Args)]
+pub(super) struct Password {
+    /// Read the password from the first line of standard input; otherwise one is made up and shown once
+    #[arg(long)]
+    pub(super) password_stdin: bool,
+}
+
+/// Plugins.
+#[derive(Debug, Subcommand)]
+pub(super) enum Plugin {
+    /// Show what a component asks for, without installing it
+    ///
+    /// Reads imports, exports and the manifest from the bytes; nothing of it is run.
+    Inspect {
+        #[command(flatten)]
+        component: Component,
+    },
+    /// Install a component, so that tenants can enable it
+    Install {
+        #[command(flatten)]
+        component: Component,
+        #[command(flatten)]
+        settings: StoreSettings,
+    },
+    /// List what is installed and, for a tenant, what is enabled
+    List {
+        #[command(flatten)]
+        tenant: Tenant,
+        #[command(flatten)]
+        settings: StoreSettings,
+    },
+    /// Enable a plugin for a tenant, or change its grants or version
+    Enable {
+        /// Name of the plugin
+        name: String,
+        #[command(flatten)]
+        tenant: Tenant,
+        /// Version to enable [default: the newest that is installed]
+        #[arg(long = "plugin-version", value_name = "VERSION")]
+        version: Option<String>,
+        /// Right to grant, such as orders:read; may be given several times
+        #[arg(long = "grant", value_name = "RIGHT", required_unless_present = "all_grants")]
+        grants: Vec<Grant>,
+        /// Grant every right that the plugin asks for
+        #[arg(long, conflicts_with = "grants")]
+        all_grants: bool,
+        /// Deliver the tenant's history to it, too
+        #[arg(long)]
+        backfill: bool,
+        /// JSON file with its settings [default: the plugin's own]
+        #[arg(long = "settings", value_name = "FILE", value_hint = ValueHint::FilePath)]
+        settings_file: Option<PathBuf>,
+        #[command(flatten)]
+        settings: StoreSettings,
+    },
+    /// Disable a plugin for a tenant; its data stays
+    Disable {
+        /// Name of the plugin
+        name: String,
+        #[command(flatten)]
+        tenant: Tenant,
+        #[command(flatten)]
+        settings: StoreSettings,
+    },
+    /// Show which rights a plugin asks for and which it has
+    Grants {
+        /// Name of the plugin
+        name: String,
+        #[command(flatten)]
+        tenant: Tenant,
+        #[command(flatten)]
+        settings: StoreSettings,
+    },
+    /// Show a plugin's settings, or change them
+    Settings {
+        /// Name of the plugin
+        name: String,
+        #[command(flatten)]
+        tenant: Tenant,
+        /// JSON file with the new settings
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        set: Option<PathBuf>,
+        #[command(flatten)]
+        settings: StoreSettings,
+    },
+}
+
+/// A component: a file, or one that comes with the server.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct Component {
+    /// File of the component (.wasm)
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) file: Option<PathBuf>,
+    /// Name of a plugin that comes with the server, such as retail-membership
+    #[arg(long, value_name = "NAME")]
+    pub(super) bundled: Option<String>,
+}
+
+fn currency(text: &str) -> Result<Currency, String> {
+    Currency::parse(text).ok_or_else(|| "write three capital letters, such as CNY".to_owned())
+}
+
+fn locale(text: &str) -> Result<Locale, String> {
+    [Locale::En, Locale::ZhCn]
+        .into_iter()
+        .find(|locale| locale.as_str() == text)
+        .ok_or_else(|| "write en or zh-CN".to_owned())
 }
 
 /// The settings of a server: all of the table.
@@ -192,5 +406,14 @@ mod tests {
             command.get_subcommands().for_each(check);
         }
         check(&Cli::command());
+    }
+
+    #[test]
+    fn grants_are_named_one_by_one_or_all_together() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' '));
+        assert!(parse("hospes plugin enable x --all-grants").is_ok());
+        assert!(parse("hospes plugin enable x --grant orders:read --grant kv:own").is_ok());
+        assert!(parse("hospes plugin enable x").is_err());
+        assert!(parse("hospes plugin enable x --all-grants --grant kv:own").is_err());
     }
 }

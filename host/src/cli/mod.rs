@@ -3,10 +3,12 @@
 //! It wires and prints; rules are in `ops`. Every command works through the same use
 //! cases as the API, as the operator.
 
+mod admin;
 mod args;
 mod data;
 mod logs;
 mod output;
+mod plugin;
 mod server;
 
 use std::ffi::OsString;
@@ -45,6 +47,8 @@ async fn dispatch(command: Verb) -> Outcome {
     match command {
         Verb::Serve { settings } => server::serve(settings.load()?).await,
         Verb::Migrate { settings } => data::migrate(&settings.load()?).await,
+        Verb::Admin(command) => admin::run(command).await,
+        Verb::Plugin(command) => plugin::run(command).await,
         Verb::Openapi => data::openapi(),
     }
 }

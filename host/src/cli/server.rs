@@ -13,11 +13,12 @@ use crate::app::App;
 use crate::clock::SystemClock;
 use crate::config::{Config, DatabaseUrl};
 use crate::db::{self, Db};
-use crate::files::DataFolder;
+use crate::files::{ARTEFACT_KEY_BYTES, DataFolder};
 use crate::http;
 use crate::ids::RandomIds;
 use crate::metrics::Metrics;
 use crate::ops::Core;
+use crate::plugin::{Artifacts, PluginHost, Sandbox};
 
 /// `hospes serve`.
 pub(super) async fn serve(config: Config) -> Outcome {
@@ -40,8 +41,10 @@ impl Server {
     /// Opens the data folder and the database, and starts the background loops.
     async fn open(config: &Config) -> Outcome<Self> {
         let metrics = Metrics::start();
-        let core = open_core(config).await?;
+        let core = open_server_core(config).await?;
+        connect_plugins(&core, config)?;
         let app = App::new(core);
+        app.start().await?;
         Ok(Self { app, config: config.clone(), metrics })
     }
 
@@ -156,14 +159,37 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// The core of a server: its database opened.
-async fn open_core(config: &Config) -> Outcome<Arc<Core>> {
+/// The core of a server: its database opened, and no other server's.
+async fn open_server_core(config: &Config) -> Outcome<Arc<Core>> {
+    make_folder(config)?;
+    Ok(core(Db::open(&database(config)).await?))
+}
+
+/// The core of one command, which may run beside a server.
+pub(super) async fn open_command_core(config: &Config) -> Outcome<Arc<Core>> {
+    make_folder(config)?;
+    Ok(core(Db::open_beside(&database(config)).await?))
+}
+
+fn make_folder(config: &Config) -> Outcome {
     if matches!(config.database, DatabaseUrl::Sqlite(_)) {
         DataFolder::open(&config.data)?;
     }
-    let database = database(config);
-    let db = Db::open(&database).await?;
-    Ok(Arc::new(Core::new(db, Arc::new(SystemClock), Arc::new(RandomIds::default()))))
+    Ok(())
+}
+
+fn core(db: Db) -> Arc<Core> {
+    Arc::new(Core::new(db, Arc::new(SystemClock), Arc::new(RandomIds::default())))
+}
+
+/// Gives a core its plugins, which are compiled into the data folder's cache.
+pub(super) fn connect_plugins(core: &Arc<Core>, config: &Config) -> Outcome {
+    let folder = DataFolder::open(&config.data)?;
+    let mut fresh = [0; ARTEFACT_KEY_BYTES];
+    core.ids.fill_secret(&mut fresh);
+    let artifacts = Artifacts::new(Some(folder.artefacts()?), folder.artefact_key(fresh)?);
+    PluginHost::connect(core, Arc::new(Sandbox::new()?), artifacts);
+    Ok(())
 }
 
 /// The server's database as `db` wants it named.

@@ -69,7 +69,8 @@ pub(crate) async fn list(
 }
 
 const INSERT_MANY: Insert = Insert {
-    head: "INSERT INTO audit (tenant, id, at, actor_kind, actor_id, via_plugin, action, entity, record, changes,
+    head:
+        "INSERT INTO audit (tenant, id, at, actor_kind, actor_id, via_plugin, action, entity, record, changes,
         request_id) VALUES",
     columns: 11,
     tail: "",
@@ -81,12 +82,7 @@ pub(crate) async fn insert(tx: &mut Tx, actor: &Actor, at: Timestamp, entry: &En
 }
 
 /// Inserts the lines of several changes that one actor makes at one time.
-pub(crate) async fn insert_many(
-    tx: &mut Tx,
-    actor: &Actor,
-    at: Timestamp,
-    entries: &[&Entry],
-) -> Result<()> {
+pub(crate) async fn insert_many(tx: &mut Tx, actor: &Actor, at: Timestamp, entries: &[&Entry]) -> Result<()> {
     let rows = entries.iter().flat_map(|entry| row(actor, at, entry)).collect();
     INSERT_MANY.run(tx, rows).await.map(drop)
 }

@@ -200,11 +200,7 @@ pub(crate) async fn find_many(
     ids: &[CustomerId],
 ) -> Result<Vec<Customer>> {
     let mut select = Select::new(
-        concat!(
-            "SELECT ",
-            columns!(),
-            " FROM customers c WHERE c.deleted_at IS NULL AND c.tenant = ?"
-        ),
+        concat!("SELECT ", columns!(), " FROM customers c WHERE c.deleted_at IS NULL AND c.tenant = ?"),
         args![tenant],
     );
     select.push_visible(visibility);
@@ -290,8 +286,10 @@ pub(crate) async fn find_ids(
     visibility: &Visibility,
     ids: &BTreeSet<&CustomerId>,
 ) -> Result<Vec<CustomerId>> {
-    let mut select =
-        Select::new("SELECT c.id FROM customers c WHERE c.deleted_at IS NULL AND c.tenant = ?", args![tenant]);
+    let mut select = Select::new(
+        "SELECT c.id FROM customers c WHERE c.deleted_at IS NULL AND c.tenant = ?",
+        args![tenant],
+    );
     select.push_visible(visibility);
     select.push_list(" AND c.id IN", ids.iter().copied().map(Arg::from).collect());
     let rows: Vec<(CustomerId,)> = select.fetch_all(tx).await?;
@@ -459,7 +457,11 @@ fn identity_rows(tenant: &TenantId, customer: &Customer) -> impl Iterator<Item =
         .flat_map(move |identity| args![tenant, &identity.source, &identity.external_id, &customer.id])
 }
 
-fn field_value_rows(tenant: &TenantId, customer: &Customer, values: &[FieldValue]) -> impl Iterator<Item = Arg> {
+fn field_value_rows(
+    tenant: &TenantId,
+    customer: &Customer,
+    values: &[FieldValue],
+) -> impl Iterator<Item = Arg> {
     values.iter().flat_map(move |FieldValue { namespace, name, value }| {
         let mut row = args![tenant, FieldEntity::Customer.as_str(), &customer.id, namespace, name];
         row.extend(typed(value));
@@ -491,11 +493,7 @@ pub(crate) async fn list(
     let order = Order::of(sort);
     let position = Position::of(page, order.list)?;
     let mut select = Select::new(
-        concat!(
-            "SELECT ",
-            columns!(),
-            " FROM customers c WHERE c.deleted_at IS NULL AND c.tenant = ?"
-        ),
+        concat!("SELECT ", columns!(), " FROM customers c WHERE c.deleted_at IS NULL AND c.tenant = ?"),
         args![tenant],
     );
     select.push_visible(visibility);
@@ -577,7 +575,14 @@ fn push_condition(select: &mut Select, condition: &Condition) {
             // Without a value is another value.
             let nullable = matches!(core, CoreField::Owner | CoreField::OrgUnit);
             if nullable && *comparison == Comparison::NotEqual {
-                select.push(if *core == CoreField::Owner { " OR c.owner_id IS NULL" } else { " OR c.org_unit_id IS NULL" }, Vec::new());
+                select.push(
+                    if *core == CoreField::Owner {
+                        " OR c.owner_id IS NULL"
+                    } else {
+                        " OR c.org_unit_id IS NULL"
+                    },
+                    Vec::new(),
+                );
             }
             select.push(")", Vec::new());
         }

@@ -54,7 +54,8 @@ statements! {
 }
 
 const INSERT: Insert = Insert {
-    head: "INSERT INTO orders (tenant, id, version, customer_id, status, channel, store, currency, total_minor,
+    head:
+        "INSERT INTO orders (tenant, id, version, customer_id, status, channel, store, currency, total_minor,
         refunded_minor, ordered_at, source, external_id, lines, refunds, created_at, updated_at) VALUES",
     columns: 17,
     tail: " ON CONFLICT (tenant, source, external_id) DO NOTHING",
@@ -174,7 +175,8 @@ fn visible_orders(tenant: &TenantId, visibility: &Visibility) -> Select {
     let mut select =
         Select::new(concat!("SELECT ", columns!(), " FROM orders o WHERE o.tenant = ?"), args![tenant]);
     if *visibility != Visibility::All {
-        let exists = " AND EXISTS (SELECT 1 FROM customers c WHERE c.tenant = o.tenant AND c.id = o.customer_id";
+        let exists =
+            " AND EXISTS (SELECT 1 FROM customers c WHERE c.tenant = o.tenant AND c.id = o.customer_id";
         select.push(exists, Vec::new());
         select.push_visible(visibility);
         select.push(")", Vec::new());

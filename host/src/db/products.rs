@@ -47,7 +47,8 @@ statements! {
 }
 
 const INSERT: Insert = Insert {
-    head: "INSERT INTO products (tenant, id, version, sku, name, search_key, class, price_minor, price_currency,
+    head:
+        "INSERT INTO products (tenant, id, version, sku, name, search_key, class, price_minor, price_currency,
         source, external_id, created_at, updated_at) VALUES",
     columns: 13,
     // Either of two keys may be taken.

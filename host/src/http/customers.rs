@@ -10,7 +10,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    API_PREFIX, HttpState, IfMatch, MergePatch, Page, PageRequest, Path, Result, ValidJson, ValidQuery, Versioned,
+    API_PREFIX, HttpState, IfMatch, MergePatch, Page, PageRequest, Path, Result, ValidJson, ValidQuery,
+    Versioned,
 };
 use crate::clock::Timestamp;
 use crate::domain::actor::Actor;
@@ -18,9 +19,7 @@ use crate::domain::check::Faults;
 use crate::domain::customer::{Customer, CustomerKind, CustomerPatch, Identity, NewCustomer};
 use crate::domain::field::{Model, Scalar};
 use crate::domain::ids::{CustomerId, OrgUnitId, UserId};
-use crate::domain::query::{
-    Comparison, Condition, CoreField, CustomerFilter, CustomerSort, Operand,
-};
+use crate::domain::query::{Comparison, Condition, CoreField, CustomerFilter, CustomerSort, Operand};
 use crate::ops::customers::{self, Outcome, Upserted};
 use crate::ops::overview::{self, Overview};
 
@@ -159,8 +158,11 @@ async fn list(
     ValidQuery(query): ValidQuery<ListQuery>,
 ) -> Result<axum::Json<Page<Customer>>> {
     // Only fields need the model, and most lists name none.
-    let model =
-        if query.fields.is_empty() { Model::default() } else { customers::model(&state.core, &actor).await? };
+    let model = if query.fields.is_empty() {
+        Model::default()
+    } else {
+        customers::model(&state.core, &actor).await?
+    };
     let (filter, sort, page) = query.into_filter(&model)?;
     Ok(axum::Json(customers::list(&state.core, &actor, (&filter, sort), &page).await?))
 }

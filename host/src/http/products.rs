@@ -9,7 +9,8 @@ use utoipa_axum::routes;
 
 use super::orders::same_as_address;
 use super::{
-    API_PREFIX, HttpState, IfMatch, MergePatch, Page, PageRequest, Path, Result, ValidJson, ValidQuery, Versioned,
+    API_PREFIX, HttpState, IfMatch, MergePatch, Page, PageRequest, Path, Result, ValidJson, ValidQuery,
+    Versioned,
 };
 use crate::domain::actor::Actor;
 use crate::domain::ids::ProductId;

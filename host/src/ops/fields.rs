@@ -58,8 +58,7 @@ pub async fn prepare_set_fields(
         by_customer.entry(customer).or_default().push((field, value));
     }
     let maker = Maker::for_fields(core, actor).await?;
-    let stored: Vec<_> =
-        by_customer.keys().filter(|id| pending.customer(id).is_none()).cloned().collect();
+    let stored: Vec<_> = by_customer.keys().filter(|id| pending.customer(id).is_none()).cloned().collect();
     let mut found: BTreeMap<_, _> = BTreeMap::new();
     if !stored.is_empty() {
         let mut reader = core.db.read(&actor.tenant).await?;
@@ -257,7 +256,9 @@ async fn change_model(
             })
         });
         match unit.await {
-            Err(Error::VersionMismatch { .. }) if expected.is_none() && attempt < ATTEMPTS_MAX => attempt += 1,
+            Err(Error::VersionMismatch { .. }) if expected.is_none() && attempt < ATTEMPTS_MAX => {
+                attempt += 1
+            }
             answer => return answer,
         }
     }

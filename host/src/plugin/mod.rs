@@ -82,6 +82,15 @@ impl PluginHost {
     }
 }
 
+/// Reads and checks a component's bytes, without compiling or keeping them.
+///
+/// # Errors
+/// [`Error::Invalid`] with every fault that its author must mend.
+pub fn inspect(bytes: &[u8]) -> Result<Inspected> {
+    let inspect::Inspected { manifest, imports, exports } = inspect::inspect(bytes)?;
+    Ok(Inspected { digest: artifact::digest(bytes), manifest, imports, exports })
+}
+
 impl Plugins for PluginHost {
     fn before_save<'a>(&'a self, actor: &'a Actor, save: Save) -> BoxFuture<'a, Result<Value>> {
         Box::pin(self.run_hooks(actor, save))

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::Outcome;
 use crate::clock::Timestamp;
-use crate::db::customers::{self, FieldChanges, FieldValue, Updated};
 use crate::db::Tx;
+use crate::db::customers::{self, FieldChanges, FieldValue, Updated};
 use crate::domain::actor::Actor;
 use crate::domain::check::changes;
 use crate::domain::customer::Customer;
@@ -153,7 +153,8 @@ fn field_changes(model: &Model, before: Option<&Customer>, after: &Customer) -> 
         (before.map(|before| &before.fields), &after.fields),
     ];
     for (old, new) in maps {
-        for (full_name, _) in old.into_iter().flatten().filter(|(name, value)| new.get(*name) != Some(value)) {
+        for (full_name, _) in old.into_iter().flatten().filter(|(name, value)| new.get(*name) != Some(value))
+        {
             let (namespace, name) = full_name.split_once('.').unwrap_or(("", full_name));
             changed.gone.push((namespace.to_owned(), name.to_owned()));
         }

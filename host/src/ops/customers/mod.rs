@@ -12,8 +12,8 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use change::{CustomerChange, apply, apply_many};
 pub(in crate::ops) use change::write_rows;
+pub use change::{CustomerChange, apply, apply_many};
 pub(crate) use maker::Maker;
 
 use super::pending::Pending;

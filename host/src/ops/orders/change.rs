@@ -38,7 +38,8 @@ impl OrderChange {
         let json = after.to_json();
         let told = ("order.created", Subject::Customer(after.customer_id.clone()), json.clone());
         let what = ("order.create", "order", after.id.as_str());
-        let trail = Trail::new(core, (actor, Some(Permission::OrderWrite)), now, what, Value::Null, Some(told));
+        let trail =
+            Trail::new(core, (actor, Some(Permission::OrderWrite)), now, what, Value::Null, Some(told));
         Self { before: None, after, outcome: Outcome::Created, customer, json, trail }
     }
 
@@ -59,7 +60,8 @@ impl OrderChange {
         let told = (event, Subject::Customer(after.customer_id.clone()), json.clone());
         let differences = changes(&before.to_json(), &json);
         let what = (action, "order", after.id.as_str());
-        let trail = Trail::new(core, (actor, Some(Permission::OrderWrite)), now, what, differences, Some(told));
+        let trail =
+            Trail::new(core, (actor, Some(Permission::OrderWrite)), now, what, differences, Some(told));
         Self { before: Some(before), after, outcome, customer: None, json, trail }
     }
 
@@ -144,7 +146,8 @@ pub async fn apply_many(tx: &mut Tx, changes: &[&OrderChange]) -> Result<()> {
         }
     }
     let made = made.into_iter().filter_map(CustomerChange::trail);
-    let told = changes.iter().filter(|change| change.outcome != Outcome::Unchanged).map(|change| &change.trail);
+    let told =
+        changes.iter().filter(|change| change.outcome != Outcome::Unchanged).map(|change| &change.trail);
     append_all(tx, made.chain(told)).await
 }
 

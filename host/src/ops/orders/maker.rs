@@ -167,8 +167,7 @@ impl<'a> Maker<'a> {
                 Ok((None, None))
             }
             (None, Some(who)) => {
-                let identity =
-                    Identity { source: who.source.clone(), external_id: who.external_id.clone() };
+                let identity = Identity { source: who.source.clone(), external_id: who.external_id.clone() };
                 if let Some(id) = self.known.identities.get(&identity) {
                     return Ok((Some(id.clone()), None));
                 }
@@ -211,15 +210,9 @@ impl<'a> Maker<'a> {
 }
 
 /// Lets the hooks see an order, and checks what they have made of it.
-pub(super) async fn hook(
-    core: &Core,
-    actor: &Actor,
-    before: Option<&Order>,
-    after: Order,
-) -> Result<Order> {
+pub(super) async fn hook(core: &Core, actor: &Actor, before: Option<&Order>, after: Order) -> Result<Order> {
     let sent = after.to_json();
-    let save =
-        Save { entity: HookedEntity::Order, before: before.map(Order::to_json), after: sent.clone() };
+    let save = Save { entity: HookedEntity::Order, before: before.map(Order::to_json), after: sent.clone() };
     let patched = core.plugins()?.before_save(actor, save).await?;
     if patched == sent {
         return Ok(after);
@@ -281,11 +274,8 @@ impl Known {
             .iter()
             .filter_map(|new| new.customer_id.as_ref())
             .partition(|id| pending.customer(id).is_some());
-        self.customers = prepared
-            .into_iter()
-            .filter(|id| pending.customer(id).flatten().is_some())
-            .cloned()
-            .collect();
+        self.customers =
+            prepared.into_iter().filter(|id| pending.customer(id).flatten().is_some()).cloned().collect();
         if !stored.is_empty() {
             self.customers.extend(customer_rows::find_ids(tx, tenant, visibility, &stored).await?);
         }

@@ -82,7 +82,8 @@ impl Invocation {
         let limit = usize::try_from(search.limit).unwrap_or(usize::MAX);
         self.enter(Grant::CustomersRead, "customers.query", Access::Read(limit), IDS_MAX)?;
         if search.limit == 0 || search.conditions.len() > CONDITIONS_MAX {
-            let message = format!("a query has a limit of 1 to {IDS_MAX} and at most {CONDITIONS_MAX} conditions");
+            let message =
+                format!("a query has a limit of 1 to {IDS_MAX} and at most {CONDITIONS_MAX} conditions");
             return Err(invalid("", "query", message));
         }
         let model = customers::model(&self.core, &self.actor).await?;

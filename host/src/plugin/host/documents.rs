@@ -120,13 +120,15 @@ impl Invocation {
             return Err(invalid("/limit", "limit", format!("a page has 1 to {KEYS_MAX} documents")));
         }
         let collection = self.collection(&search.collection, 0)?.clone();
-        let subject = search.subject.as_ref().map(|subject| subject_of(&collection, subject, 0)).transpose()?;
+        let subject =
+            search.subject.as_ref().map(|subject| subject_of(&collection, subject, 0)).transpose()?;
         if let Some(subject) = &subject {
             self.subjects_load(std::iter::once(subject)).await?;
         }
         let owner = Owner { tenant: &self.enabled.tenant, plugin: &self.enabled.plugin };
         let page =
-            crate::plugin::query::page(&self.core, owner, &self.buffer, (&collection, &search, subject)).await?;
+            crate::plugin::query::page(&self.core, owner, &self.buffer, (&collection, &search, subject))
+                .await?;
         self.move_bytes(page.documents.iter().map(|document| document.body.len()).sum())?;
         Ok(page)
     }
@@ -159,7 +161,8 @@ impl Invocation {
         let mut reader = self.core.db.read(owner.tenant).await?;
         let mut found = Vec::new();
         let mut bytes = 0;
-        let groups = missing.chunk_by(|one, other| one.0 == other.0).flat_map(|group| group.chunks(KEYS_AT_ONCE));
+        let groups =
+            missing.chunk_by(|one, other| one.0 == other.0).flat_map(|group| group.chunks(KEYS_AT_ONCE));
         for group in groups {
             let keys: Vec<&str> = group.iter().map(|(_, key)| key.as_str()).collect();
             let collection = group.first().map_or("", |(collection, _)| collection.as_str());
@@ -233,11 +236,16 @@ fn check_key(key: &str, position: usize) -> Answered<()> {
 fn subject_of(collection: &Collection, subject: &types::Subject, position: usize) -> Answered<SubjectKey> {
     let wrong = |message: String| invalid(format!("/{position}/subject"), "subject", message);
     let (kind, id) = match subject {
-        types::Subject::Customer(id) if id.parse::<CustomerId>().is_ok() => (SubjectKind::Customer, id.clone()),
+        types::Subject::Customer(id) if id.parse::<CustomerId>().is_ok() => {
+            (SubjectKind::Customer, id.clone())
+        }
         types::Subject::Order(id) if id.parse::<OrderId>().is_ok() => (SubjectKind::Order, id.clone()),
         types::Subject::Tenant => (SubjectKind::Tenant, String::new()),
         types::Subject::Customer(id) | types::Subject::Order(id) => {
-            return Err(wrong(format!("`{}` is no id of that kind", id.chars().take(60).collect::<String>())));
+            return Err(wrong(format!(
+                "`{}` is no id of that kind",
+                id.chars().take(60).collect::<String>()
+            )));
         }
     };
     if kind != collection.subject {

@@ -1,0 +1,158 @@
+//! Plugins, as the operator looks at them, installs and enables them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::admin::{finish, operator};
+use super::args::{Component, Plugin};
+use super::output::{Failure, Outcome, say};
+use super::server::{connect_plugins, open_command_core};
+use crate::config::Config;
+use crate::domain::actor::{Actor, Locale};
+use crate::files;
+use crate::ops::Core;
+use crate::ops::plugins::enablement::{self, EnablementPatch, NewEnablement};
+use crate::ops::plugins::{Inspected, catalogue, packages};
+use crate::plugin;
+
+/// The largest file of settings that is read.
+const SETTINGS_BYTES_MAX: u64 = 1 << 20;
+
+/// `hospes plugin …`.
+pub(super) async fn run(command: Plugin) -> Outcome {
+    match command {
+        Plugin::Inspect { component } => inspect(&bytes_of(&component)?),
+        Plugin::Install { component, settings } => {
+            let core = open(&settings.load()?).await?;
+            let package = packages::install(&core, bytes_of(&component)?).await?;
+            say(format_args!("installed {} {}", package.name, package.version))?;
+            finish(&core).await
+        }
+        Plugin::List { tenant, settings } => {
+            let core = open(&settings.load()?).await?;
+            list(&core, &operator(&core, &tenant).await?).await?;
+            finish(&core).await
+        }
+        Plugin::Enable { name, tenant, version, grants, all_grants, backfill, settings_file, settings } => {
+            let core = open(&settings.load()?).await?;
+            let actor = operator(&core, &tenant).await?;
+            let settings = settings_file.as_deref().map(read_json).transpose()?;
+            let grants = (!all_grants).then_some(grants);
+            let enabled = enablement::enable(
+                &core,
+                &actor,
+                &name,
+                NewEnablement { version, grants, settings, backfill },
+            )
+            .await?;
+            say(format_args!("enabled {name} {} with:", enabled.package_version))?;
+            enabled.grants.0.iter().try_for_each(|grant| say(format_args!("  {grant}")))?;
+            if backfill {
+                say("the tenant's history will be delivered to it by the running server")?;
+            }
+            finish(&core).await
+        }
+        Plugin::Disable { name, tenant, settings } => {
+            let core = open(&settings.load()?).await?;
+            let actor = operator(&core, &tenant).await?;
+            enablement::disable(&core, &actor, &name, None).await?;
+            say(format_args!("disabled {name}; its data stays"))?;
+            finish(&core).await
+        }
+        Plugin::Grants { name, tenant, settings } => {
+            let core = open(&settings.load()?).await?;
+            show_grants(&core, &operator(&core, &tenant).await?, &name).await?;
+            finish(&core).await
+        }
+        Plugin::Settings { name, tenant, set, settings } => {
+            let core = open(&settings.load()?).await?;
+            let actor = operator(&core, &tenant).await?;
+            show_settings(&core, &actor, &name, set.as_deref()).await?;
+            finish(&core).await
+        }
+    }
+}
+
+/// The core with its plugins, the bundled ones installed.
+async fn open(config: &Config) -> Outcome<Arc<Core>> {
+    let core = open_command_core(config).await?;
+    connect_plugins(&core, config)?;
+    packages::install_bundled(&core).await?;
+    Ok(core)
+}
+
+fn bytes_of(component: &Component) -> Outcome<Vec<u8>> {
+    let Component { file, bundled } = component;
+    match (file, bundled) {
+        (Some(file), _) => Ok(files::read(file, files::COMPONENT_BYTES_MAX)?),
+        (None, Some(name)) => {
+            let found = hospes_bundle::PLUGINS.iter().find(|plugin| plugin.name == name);
+            let found = found.ok_or_else(|| {
+                let names: Vec<&str> = hospes_bundle::PLUGINS.iter().map(|plugin| plugin.name).collect();
+                Failure::usage(format!(
+                    "no plugin `{name}` comes with the server; there is: {}",
+                    names.join(", ")
+                ))
+            })?;
+            Ok(found.component.to_vec())
+        }
+        (None, None) => Err(Failure::usage("name a file or --bundled")),
+    }
+}
+
+fn inspect(bytes: &[u8]) -> Outcome {
+    let size = bytes.len();
+    let Inspected { digest, manifest, imports, exports } = plugin::inspect(bytes)?;
+    say(format_args!("{} {} by {}", manifest.name, manifest.version, manifest.publisher))?;
+    say(format_args!("  {}", manifest.description.get(Locale::En)))?;
+    say(format_args!("  {}", manifest.description.get(Locale::ZhCn)))?;
+    say(format_args!("{size} bytes, SHA-256 {digest}"))?;
+    say("asks for:")?;
+    for grant in &manifest.grants {
+        say(format_args!("  {:<18} {}", grant.name.to_string(), grant.reason.get(Locale::En)))?;
+    }
+    say("can call, and nothing else:")?;
+    imports.iter().try_for_each(|import| say(format_args!("  {import}")))?;
+    say("is called at:")?;
+    exports.iter().try_for_each(|export| say(format_args!("  {export}")))
+}
+
+async fn list(core: &Core, actor: &Actor) -> Outcome {
+    for plugin in catalogue::list(core, actor).await? {
+        let state = match &plugin.enablement {
+            Some(enablement) => format!("{} {}", enablement.state, enablement.plugin_version),
+            None => "not enabled".to_owned(),
+        };
+        say(format_args!("{:<24} {:<10} {:<20} {}", plugin.name, plugin.version, state, plugin.description))?;
+    }
+    Ok(())
+}
+
+async fn show_grants(core: &Core, actor: &Actor, name: &str) -> Outcome {
+    let plugin = catalogue::find(core, actor, name).await?.summary;
+    let granted = plugin.enablement.map(|enablement| enablement.grants).unwrap_or_default();
+    for asked in plugin.grants {
+        let state = if granted.contains(&asked.name) { "granted" } else { "not granted" };
+        say(format_args!("{:<18} {state:<12} {}", asked.name.to_string(), asked.reason))?;
+    }
+    Ok(())
+}
+
+async fn show_settings(core: &Core, actor: &Actor, name: &str, set: Option<&Path>) -> Outcome {
+    let settings = match set {
+        Some(path) => {
+            let patch = EnablementPatch { grants: None, settings: Some(read_json(path)?) };
+            enablement::change(core, actor, name, patch, None).await?.settings
+        }
+        None => enablement::find(core, actor, name).await?.settings,
+    };
+    say(format_args!("{:#}", settings.0))
+}
+
+fn read_json(path: &Path) -> Outcome<Value> {
+    let text = files::read_text(path, SETTINGS_BYTES_MAX)?;
+    serde_json::from_str(&text)
+        .map_err(|error| Failure::failed(format!("`{}` is not JSON: {error}", path.display())))
+}
