@@ -4,5 +4,6 @@ mod db_engines;
 mod db_postgres;
 mod db_scratch;
 mod plugin_engine;
+mod plugin_http;
 mod plugin_records;
 mod plugin_rig;

@@ -8,7 +8,9 @@ use hospes::domain::event::Subject;
 use hospes::domain::grant::Grant;
 use hospes::error::{Error, Fault};
 use hospes::ops::plugins::enablement::{self, EnablementPatch};
-use hospes::ops::plugins::{Ack, Delivered, HookedEntity, JobAck, JobChunk, Plugins as _, Save, actions, packages};
+use hospes::ops::plugins::{
+    Ack, Delivered, HookedEntity, JobAck, JobChunk, Plugins as _, Save, actions, data, packages,
+};
 use hospes_tests::{both_engines, guests};
 use serde_json::{Value, json};
 
@@ -168,7 +170,8 @@ both_engines! {
         assert!(junk.await.unwrap().items.is_empty());
         let log = rig.log(&hostile).await;
         assert!(log.iter().any(|line| line.starts_with("failure fuel")), "{log:?}");
-        assert!(log.iter().any(|line| line.starts_with("failure trap") && line.contains("hostile")), "{log:?}");
+        assert!(log.iter().any(|line| line.contains("panicked at tests/guests/hostile")), "{log:?}");
+        assert!(log.iter().any(|line| line.starts_with("failure trap") && line.contains("wasm backtrace")), "{log:?}");
     }
 
     async fn a_flood_of_log_lines_is_cut(rig: Rig) {
@@ -210,6 +213,34 @@ both_engines! {
         assert_eq!(taken, 20);
         let left = rig.act(&probe, "add", json!({ "amount": 0 })).await.unwrap();
         assert_eq!(left.body["amount"], 0);
+    }
+
+    async fn the_same_run_burns_the_same_fuel(rig: Rig) {
+        let hostile = rig.enable(guests::HOSTILE).await;
+        let mut burnt = Vec::new();
+        for _ in 0..3 {
+            rig.act(&hostile, "behave", json!({})).await.unwrap();
+            let health = rig.host.health(&rig.actor.tenant, &hostile);
+            burnt.push(health.iter().find(|point| point.point == "actions").unwrap().last_fuel);
+        }
+        assert!(burnt[0] > 0 && burnt.iter().all(|fuel| *fuel == burnt[0]), "{burnt:?}");
+    }
+
+    async fn a_server_that_does_not_know_of_a_withdrawn_grant_yet_cannot_commit(rig: Rig) {
+        let probe = rig.enable(guests::PROBE).await;
+        let other = rig.second_server();
+        let add = async || {
+            let target = Subject::Customer(rig.customer.clone());
+            actions::run(&other, &rig.actor, (&probe, "add"), target, json!({ "amount": 1 })).await
+        };
+        assert_eq!(add().await.unwrap().body["amount"], 1);
+        let patch = EnablementPatch { grants: Some(vec![Grant::SettingsOwn]), settings: None };
+        enablement::change(&rig.core, &rig.actor, &probe, patch, None).await.unwrap();
+        assert!(matches!(add().await.unwrap_err(), Error::Unavailable(_)));
+        assert_eq!(code(&add().await.unwrap_err()), "rejected: denied");
+        let page = hospes::domain::page::PageRequest::default();
+        let kept = data::collection(&rig.core, &rig.actor, (&probe, "tallies"), &page).await.unwrap();
+        assert_eq!(kept.items[0].body["amount"], 1);
     }
 
     async fn hooks_patch_and_veto_a_save(rig: Rig) {
@@ -332,6 +363,7 @@ fn customer_json(rig: &Rig, name: &str) -> Value {
 
 async fn junk(rig: &Rig) -> usize {
     let page = hospes::domain::page::PageRequest::default();
-    let page = hospes::ops::plugins::data::collection(&rig.core, &rig.actor, ("hostile", "junk"), &page).await;
+    let page =
+        hospes::ops::plugins::data::collection(&rig.core, &rig.actor, ("hostile", "junk"), &page).await;
     page.unwrap().items.len()
 }

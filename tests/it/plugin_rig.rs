@@ -15,9 +15,9 @@ use hospes::domain::tenant::NewTenant;
 use hospes::domain::user::Password;
 use hospes::error::{Error, Result};
 use hospes::ids::RandomIds;
-use hospes::ops::{Core, customers, tenants};
 use hospes::ops::plugins::enablement::{self, NewEnablement};
 use hospes::ops::plugins::{Ack, ActionOutcome, PluginEvent, actions, packages};
+use hospes::ops::{Core, customers, tenants};
 use hospes::plugin::{Artifacts, PluginHost, Sandbox};
 use hospes_tests::{Engine, Harness, TestDb};
 use serde_json::{Value, json};
@@ -82,6 +82,14 @@ async fn customer(core: &Core, actor: &Actor) -> CustomerId {
 }
 
 impl Rig {
+    /// Another server on the same database; it keeps what it knows to itself.
+    pub(crate) fn second_server(&self) -> Arc<Core> {
+        let core = Core::new(self.core.db.clone(), self.clock.clone(), Arc::new(RandomIds::default()));
+        let core = Arc::new(core);
+        PluginHost::connect(&core, sandbox(), artifacts());
+        core
+    }
+
     /// A new customer of somebody.
     pub(crate) async fn customer_of(&self, actor: &Actor) -> CustomerId {
         customer(&self.core, actor).await
@@ -135,7 +143,9 @@ impl Rig {
         let page = hospes::domain::page::PageRequest::new(Some(200), None);
         let page = hospes::ops::plugins::data::log(&self.core, &self.actor, plugin, &page).await;
         let lines = page.expect("the log can be read").items.into_iter();
-        lines.map(|line| format!("{} {}: {}", line.level, line.code.unwrap_or_default(), line.message)).collect()
+        lines
+            .map(|line| format!("{} {}: {}", line.level, line.code.unwrap_or_default(), line.message))
+            .collect()
     }
 }
 

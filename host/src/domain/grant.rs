@@ -10,9 +10,7 @@ use super::permission::Permission;
 macro_rules! grants {
     ($($(#[$doc:meta])* $variant:ident = $text:literal,)*) => {
         /// One thing that a plugin asks for and a tenant grants.
-        #[derive(
-            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
-        )]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Grant {
             $($(#[$doc])* #[serde(rename = $text)] $variant,)*
         }
@@ -75,6 +73,23 @@ impl Grant {
             | Self::HooksCustomer
             | Self::HooksOrder => None,
         }
+    }
+}
+
+// Written out, because the derive does not see names that a macro passes on.
+impl utoipa::PartialSchema for Grant {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::String)
+            .description(Some("One thing that a plugin asks for and a tenant grants."))
+            .enum_values(Some(Self::ALL.iter().map(|grant| grant.as_str())))
+            .into()
+    }
+}
+
+impl utoipa::ToSchema for Grant {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "Grant".into()
     }
 }
 

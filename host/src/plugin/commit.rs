@@ -121,6 +121,9 @@ impl Commit {
         if !self.deletes.is_empty() {
             documents::delete_many(tx, owner, &self.deletes).await?;
         }
+        if !self.kv.is_empty() {
+            db::kv::delete_expired(tx, owner, self.at).await?;
+        }
         for (key, value) in &self.kv {
             match value {
                 Some((value, expires_at)) => db::kv::set(tx, owner, key, value, *expires_at).await?,

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hospes_bindings::exports::hospes::plugin as exports;
@@ -105,6 +106,8 @@ pub(super) struct Registry {
     components: Cache<String, Arc<Loaded>>,
     facts: Cache<String, Arc<Facts>>,
     tenants: Cache<TenantId, Arc<[Arc<Enabled>]>>,
+    /// Grows with every change, so that what was read before one is not kept.
+    generation: AtomicU64,
 }
 
 impl Registry {
@@ -117,6 +120,7 @@ impl Registry {
             components: Cache::new(COMPONENTS_MAX),
             facts: Cache::new(COMPONENTS_MAX),
             tenants,
+            generation: AtomicU64::new(0),
         }
     }
 
@@ -125,8 +129,17 @@ impl Registry {
         if let Some(known) = self.tenants.get(tenant).await {
             return Ok(known);
         }
-        let read = self.read_tenant(tenant);
-        self.tenants.try_get_with(tenant.clone(), read).await.map_err(|error: Arc<Error>| (*error).clone())
+        loop {
+            let before = self.generation.load(Ordering::SeqCst);
+            let read = self.read_tenant(tenant);
+            let read = self.tenants.try_get_with(tenant.clone(), read).await;
+            let read = read.map_err(|error: Arc<Error>| (*error).clone())?;
+            if self.generation.load(Ordering::SeqCst) == before {
+                return Ok(read);
+            }
+            // Something has changed while it was read, perhaps this.
+            self.tenants.invalidate(tenant).await;
+        }
     }
 
     /// One plugin of a tenant, if it is enabled.
@@ -137,6 +150,7 @@ impl Registry {
 
     /// Forgets what is known of a tenant, because it has changed.
     pub(super) async fn forget(&self, tenant: &TenantId) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
         self.tenants.invalidate(tenant).await;
     }
 
@@ -232,7 +246,14 @@ impl Registry {
     /// Compiles and links bytes that are not stored yet, so that a package that
     /// cannot run is refused when it is installed.
     pub(super) async fn try_out(&self, digest: &str, bytes: Vec<u8>) -> Result<()> {
-        let component = self.artifacts.compile(self.sandbox.engine(), digest, bytes).await?;
+        if self.components.contains_key(digest) {
+            return Ok(());
+        }
+        let engine = self.sandbox.engine();
+        let component = match self.artifacts.load(engine, digest) {
+            Some(component) => component,
+            None => self.artifacts.compile(engine, digest, bytes).await?,
+        };
         let loaded = self.link(&component).map_err(|error| match error {
             Error::Internal(cause) => Error::invalid(
                 "",
