@@ -21,6 +21,7 @@ const MODULES: &[Module] = &[
     ("outbox", super::outbox::STATEMENTS),
     ("org_units", super::org_units::STATEMENTS),
     ("plugins", super::plugins::STATEMENTS),
+    ("schedules", super::schedules::STATEMENTS),
     ("sessions", super::sessions::STATEMENTS),
     ("tenants", super::tenants::STATEMENTS),
     ("tokens", super::tokens::STATEMENTS),

@@ -75,6 +75,7 @@ statements! {
               AND d.state IN ('ready', 'dead')
               AND d.position IN (0, events.position)
               AND d.event = events.id)";
+    TENANTS = "SELECT tenant FROM tenants WHERE tenant > $1 ORDER BY tenant LIMIT $2";
     // SQLite's positions are rows of the file itself, wherever it is copied.
     THIS_CLUSTER = split(
         "SELECT '' AS cluster",
@@ -89,6 +90,8 @@ statements! {
         FROM pg_stat_activity
         WHERE backend_xmin IS NOT NULL
           AND pid <> pg_backend_pid()
+          AND datname = current_database()
+          AND usesysid = (SELECT s.usesysid FROM pg_stat_activity s WHERE s.pid = pg_backend_pid())
           AND age(backend_xmin) > age(CAST(CAST(MOD(CAST($1 AS BIGINT), 4294967296) AS TEXT) AS XID))"
     );
     // The number that the next transaction will have.
@@ -144,8 +147,7 @@ pub(crate) struct FeedRow {
 pub(crate) async fn page(
     tx: &mut Tx,
     tenant: &TenantId,
-    after: &Place,
-    horizon: i64,
+    (after, horizon): (&Place, i64),
     limit: u32,
     names: Option<&[&str]>,
 ) -> Result<Vec<FeedRow>> {
@@ -189,6 +191,17 @@ pub(crate) async fn purge(tx: &mut Tx, tenant: &TenantId, through: &Place) -> Re
 #[derive(sqlx::FromRow)]
 struct ClusterRow {
     cluster: String,
+}
+
+#[derive(sqlx::FromRow)]
+struct TenantRow {
+    tenant: TenantId,
+}
+
+/// The tenants after `after`. Through the directory.
+pub(crate) async fn tenants(tx: &mut Tx, after: &str, limit: u32) -> Result<Vec<TenantId>> {
+    let rows: Vec<TenantRow> = tx.fetch_all(TENANTS, args![after, limit]).await?;
+    Ok(rows.into_iter().map(|row| row.tenant).collect())
 }
 
 /// Begins a new generation of positions if the database has moved to another cluster; true if it has.

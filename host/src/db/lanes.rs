@@ -90,16 +90,27 @@ statements! {
           AND consumer = $2
           AND state = 'active'";
     LIST = "
-        SELECT consumer, state, gate, failures, retry_at, last_error,
-            (SELECT MIN(d.due_at) FROM deliveries d
-             WHERE d.tenant = l.tenant AND d.consumer = l.consumer AND d.state = 'ready' AND d.position = (
-                SELECT MIN(f.position) FROM deliveries f
-                WHERE f.tenant = l.tenant AND f.consumer = l.consumer AND f.state = 'ready')) AS oldest_due_at
+        SELECT consumer, state, failures, retry_at, last_error,
+            (SELECT d.due_at
+             FROM deliveries d
+             WHERE d.tenant = l.tenant AND d.consumer = l.consumer AND d.state = 'ready'
+             ORDER BY d.position, d.event
+             LIMIT 1) AS oldest_due_at
         FROM lanes l
         WHERE l.tenant = $1
           AND l.consumer > $2
         ORDER BY l.consumer
         LIMIT $3";
+    FIND = "
+        SELECT consumer, state, failures, retry_at, last_error,
+            (SELECT d.due_at
+             FROM deliveries d
+             WHERE d.tenant = l.tenant AND d.consumer = l.consumer AND d.state = 'ready'
+             ORDER BY d.position, d.event
+             LIMIT 1) AS oldest_due_at
+        FROM lanes l
+        WHERE l.tenant = $1
+          AND l.consumer = $2";
 }
 
 /// Makes a consumer's lane if it has none; true if it had none.
@@ -231,7 +242,6 @@ pub(crate) async fn lease_token(tx: &mut Tx, tenant: &TenantId, consumer: &str) 
 pub(crate) struct LaneRow {
     pub(crate) consumer: String,
     pub(crate) state: String,
-    pub(crate) gate: Option<String>,
     pub(crate) failures: i64,
     pub(crate) retry_at: Timestamp,
     pub(crate) last_error: Option<String>,
@@ -242,4 +252,9 @@ pub(crate) struct LaneRow {
 /// The lanes of a tenant after `after`, by consumer.
 pub(crate) async fn list(tx: &mut Tx, tenant: &TenantId, after: &str, limit: i64) -> Result<Vec<LaneRow>> {
     tx.fetch_all(LIST, args![tenant, after, limit]).await
+}
+
+/// One lane of a tenant.
+pub(crate) async fn find(tx: &mut Tx, tenant: &TenantId, consumer: &str) -> Result<Option<LaneRow>> {
+    tx.fetch_optional(FIND, args![tenant, consumer]).await
 }

@@ -29,6 +29,7 @@ pub mod plugins;
 mod pool;
 mod postgres;
 pub(crate) mod products;
+pub(crate) mod schedules;
 pub(crate) mod sessions;
 pub(crate) mod sql;
 mod sqlite;

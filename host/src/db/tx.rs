@@ -205,7 +205,7 @@ impl Tx {
     }
 
     /// Lets the doorbell ring for the tenant once this transaction has committed.
-    pub(super) fn announce(&mut self) {
+    pub(crate) fn announce(&mut self) {
         self.has_news = true;
     }
 

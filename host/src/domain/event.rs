@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::ids::{CustomerId, EventId, OrderId};
+use super::permission::Permission;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::ids::Ids;
@@ -52,6 +53,18 @@ impl Subject {
         }
     }
 }
+
+/// Every event of the host, and what one must be allowed to read in the whole tenant to see its body.
+pub const NAMES: &[(&str, Permission)] = &[
+    ("behaviour.created", Permission::TimelineRead),
+    ("customer.created", Permission::CustomerRead),
+    ("customer.deleted", Permission::CustomerRead),
+    ("customer.updated", Permission::CustomerRead),
+    ("interaction.created", Permission::TimelineRead),
+    ("order.created", Permission::OrderRead),
+    ("order.refunded", Permission::OrderRead),
+    ("order.updated", Permission::OrderRead),
+];
 
 /// One event.
 #[derive(Clone, Debug)]

@@ -20,6 +20,7 @@ pub mod patch;
 pub mod permission;
 pub mod product;
 pub mod query;
+pub mod schedule;
 pub mod schema;
 pub mod tenant;
 pub mod timeline;

@@ -22,6 +22,7 @@ use crate::error::Result;
 use crate::metrics::LANES_BUSY;
 use crate::ops::Core;
 use crate::ops::events::{Acknowledgement, DeliveredEvent};
+pub(super) use lane::{new_token, public_message};
 
 /// Lanes that one server works on at the same time.
 const LANES_AT_ONCE_MAX: usize = 32;

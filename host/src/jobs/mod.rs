@@ -5,3 +5,40 @@
 
 pub mod backoff;
 pub mod dispatch;
+pub mod plugins;
+pub mod retention;
+pub mod schedules;
+
+use std::sync::Arc;
+
+use crate::app::App;
+use crate::db::feed;
+use crate::error::Result;
+use crate::ops::Core;
+
+/// Prepares the database for this server's events and starts every loop; they end with the app.
+///
+/// # Errors
+/// Those of the database.
+pub async fn start(app: &App, policy: retention::Policy) -> Result<()> {
+    adopt_cluster(&app.core).await?;
+    let shutdown = app.shutdown_token();
+    let plugins: Arc<dyn dispatch::Consumer> = Arc::new(plugins::PluginConsumer::new(Arc::clone(&app.core)));
+    let consumers = dispatch::Consumers::from([("plugin", plugins)]);
+    app.spawn(dispatch::Dispatcher::new(Arc::clone(&app.core), consumers, shutdown.clone()).run());
+    app.spawn(schedules::Runner::new(Arc::clone(&app.core), shutdown.clone()).run());
+    app.spawn(retention::Retention::new(Arc::clone(&app.core), policy, shutdown).run());
+    Ok(())
+}
+
+/// Puts new positions of the feed above the old ones if the database was restored
+/// into another PostgreSQL cluster.
+///
+/// # Errors
+/// Those of the database.
+pub async fn adopt_cluster(core: &Core) -> Result<()> {
+    if core.db.write_host((), |tx, ()| Box::pin(feed::adopt_cluster(tx))).await? {
+        tracing::info!("the database has moved to another cluster; the change feed goes on");
+    }
+    Ok(())
+}

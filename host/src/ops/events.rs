@@ -15,6 +15,7 @@ use crate::domain::actor::{Actor, CAUSE_DEPTH_MAX};
 use crate::domain::event::{Event, Subject};
 use crate::domain::ids::{EventId, TenantId};
 use crate::error::{Error, Result};
+use crate::ops::Core;
 
 /// Events that one batch delivers at most.
 pub const DELIVERY_BATCH_MAX: u32 = 200;
@@ -106,6 +107,40 @@ pub async fn pause(tx: &mut Tx, tenant: &TenantId, consumer: &str) -> Result<()>
 /// Those of the database.
 pub async fn resume(tx: &mut Tx, tenant: &TenantId, consumer: &str) -> Result<()> {
     db::lanes::set_state(tx, tenant, consumer, "active").await
+}
+
+/// Begins to replay history to a consumer, in the unit that enables it: events made
+/// from the current records, each customer's in the order of their times.
+///
+/// Until it is done, live events of a customer wait until that customer's history
+/// has been delivered. A record that changes meanwhile comes both ways: as history
+/// with its state of then, and live; so a consumer sees every record at least once,
+/// and handles a record that it knows as a change.
+///
+/// # Errors
+/// Those of the database.
+pub async fn start_backfill(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    consumer: &str,
+    names: &[String],
+    at: Timestamp,
+) -> Result<()> {
+    db::backfills::start(tx, tenant, consumer, names, at).await?;
+    db::lanes::set_gate(tx, tenant, consumer, Some("")).await
+}
+
+/// As [`start_backfill`], in a unit of its own.
+///
+/// # Errors
+/// Those of the database.
+pub async fn backfill(core: &Core, tenant: &TenantId, consumer: &str, names: Vec<String>) -> Result<()> {
+    let state = (tenant.clone(), consumer.to_owned(), names, core.now());
+    core.db
+        .write(tenant, state, |tx, (tenant, consumer, names, at)| {
+            Box::pin(start_backfill(tx, tenant, consumer, names, *at))
+        })
+        .await
 }
 
 /// An event on its way to a consumer.

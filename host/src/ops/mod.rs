@@ -8,7 +8,9 @@
 pub mod access;
 pub mod audit;
 pub mod customers;
+pub mod dead_letters;
 pub mod events;
+pub mod feed;
 pub mod fields;
 pub mod idempotency;
 pub mod orders;

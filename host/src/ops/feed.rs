@@ -1,0 +1,229 @@
+//! The change feed: what has happened in a tenant, in an order that never changes behind a reader.
+//!
+//! A cursor names a place in that order. Events appear behind it only: what is not
+//! settled yet, because an older transaction is still under way, is held back.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::db::feed::{self, FeedRow, Place};
+use crate::domain::actor::{Actor, Visibility};
+use crate::domain::event::NAMES;
+use crate::domain::permission::Permission;
+use crate::error::{Error, Result};
+use crate::ops::{Core, require};
+
+/// Events on a page at most.
+pub const FEED_PAGE_MAX: u32 = 200;
+
+/// An event in the form of CloudEvents 1.0.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct CloudEvent {
+    /// Always `1.0`.
+    pub specversion: &'static str,
+    /// The event's id.
+    pub id: String,
+    /// The tenant, as `/tenants/<id>`.
+    pub source: String,
+    /// What has happened, such as `order.created`.
+    #[serde(rename = "type")]
+    pub name: String,
+    /// What it is about, such as `customer/cus_…`; events of one subject are in order.
+    pub subject: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub time: Timestamp,
+    /// Always `application/json`.
+    pub datacontenttype: &'static str,
+    /// Who did it: `user`, `token`, `plugin` or `operator`.
+    pub actorkind: String,
+    /// Their id or name.
+    pub actorid: String,
+    /// The event that it is a reaction to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub causationid: Option<String>,
+    /// How many reactions it is away from its first cause.
+    pub causationdepth: i64,
+    /// The record after the change.
+    #[schema(value_type = Object)]
+    pub data: Value,
+}
+
+/// A page of the feed.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct FeedPage {
+    /// The events, oldest first.
+    pub items: Vec<CloudEvent>,
+    /// What to send as `after` for what comes behind this page, now or later.
+    pub next_cursor: String,
+    /// Whether there is more already.
+    pub has_more: bool,
+    /// The cursor behind each event, for streams.
+    #[serde(skip)]
+    pub cursors: Vec<String>,
+}
+
+/// Which events.
+#[derive(Clone, Debug, Default)]
+pub struct FeedRequest {
+    /// The cursor of an earlier page; without it, from the oldest event that is kept.
+    pub after: Option<String>,
+    /// Events on the page, at most [`FEED_PAGE_MAX`].
+    pub limit: u32,
+    /// Only these names; all that the actor may read if there are none.
+    pub types: Vec<String>,
+}
+
+/// Reads a page of the feed.
+///
+/// # Errors
+/// `Forbidden` without the right to read every record that the wanted events show,
+/// `Invalid` for a cursor or name that is none, and `Gone` for a cursor whose events
+/// are no longer kept.
+pub async fn page(core: &Core, actor: &Actor, request: &FeedRequest) -> Result<FeedPage> {
+    require(actor, Permission::EventRead)?;
+    let names = readable(actor, &request.types)?;
+    let after = request.after.as_deref().map(decode).transpose()?;
+    let mut reader = core.db.read(&actor.tenant).await?;
+    let horizon = feed::horizon(&mut reader).await?;
+    let purged = feed::purged(&mut reader, &actor.tenant).await?;
+    let after = start(after, purged, horizon)?;
+    let limit = request.limit.clamp(1, FEED_PAGE_MAX);
+    let rows =
+        feed::page(&mut reader, &actor.tenant, (&after, horizon), limit, Some(&names)).await?;
+    let has_more = u32::try_from(rows.len()).is_ok_and(|count| count >= limit);
+    // A page that is not full has seen everything below the horizon, whatever its names.
+    let end = match rows.last() {
+        Some(last) if has_more => place_of(last),
+        _ => Place { position: horizon - 1, event: "~".to_owned() }.max(after),
+    };
+    let cursors = rows.iter().map(|row| encode(&place_of(row))).collect();
+    let items = rows.into_iter().map(|row| cloud_event(actor, row)).collect();
+    Ok(FeedPage { items, next_cursor: encode(&end), has_more, cursors })
+}
+
+/// The cursor behind everything that has happened and is settled.
+///
+/// # Errors
+/// As for [`page`].
+pub async fn end(core: &Core, actor: &Actor) -> Result<String> {
+    require(actor, Permission::EventRead)?;
+    let mut reader = core.db.read(&actor.tenant).await?;
+    let horizon = feed::horizon(&mut reader).await?;
+    Ok(encode(&Place { position: horizon - 1, event: "~".to_owned() }))
+}
+
+/// The wanted names, all of which the actor may read in the whole tenant.
+fn readable<'n>(actor: &Actor, wanted: &'n [String]) -> Result<Vec<&'n str>>
+where
+    'static: 'n,
+{
+    let may = |permission| actor.visibility(permission) == Some(Visibility::All);
+    if wanted.is_empty() {
+        let names: Vec<_> = NAMES.iter().filter(|(_, needed)| may(*needed)).map(|(name, _)| *name).collect();
+        return if names.is_empty() { Err(Error::Forbidden(Permission::CustomerRead)) } else { Ok(names) };
+    }
+    for name in wanted {
+        let Some((_, needed)) = NAMES.iter().find(|(known, _)| known == name) else {
+            let known: Vec<_> = NAMES.iter().map(|(name, _)| *name).collect();
+            let message = format!("`{name}` is not the name of an event: {}", known.join(", "));
+            return Err(Error::invalid("/types", "unknown_event", message));
+        };
+        if !may(*needed) {
+            return Err(Error::Forbidden(*needed));
+        }
+    }
+    Ok(wanted.iter().map(String::as_str).collect())
+}
+
+/// Where to begin, or why nothing can be read from there.
+fn start(after: Option<Place>, purged: Option<Place>, horizon: i64) -> Result<Place> {
+    let oldest = purged.unwrap_or(Place { position: 0, event: String::new() });
+    let Some(after) = after else { return Ok(oldest) };
+    if after < oldest {
+        return Err(Error::Gone {
+            code: "cursor_expired",
+            message: "the events behind this cursor are no longer kept: read the records again, then begin \
+                      without a cursor"
+                .to_owned(),
+        });
+    }
+    if after.position >= horizon {
+        return Err(Error::Gone {
+            code: "cursor_unknown",
+            message: "this cursor is ahead of the feed, as after a restored backup: read the records again, \
+                      then begin without a cursor"
+                .to_owned(),
+        });
+    }
+    Ok(after)
+}
+
+fn place_of(row: &FeedRow) -> Place {
+    Place { position: row.position, event: row.id.to_string() }
+}
+
+fn encode(place: &Place) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(format!("{}:{}", place.position, place.event))
+}
+
+fn decode(cursor: &str) -> Result<Place> {
+    let bad = || Error::invalid("/after", "bad_cursor", "not a cursor of the change feed; begin without one");
+    let text = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|text| String::from_utf8(text).ok());
+    let text = text.filter(|text| !text.contains('\0')).ok_or_else(bad)?;
+    let (position, event) = text.split_once(':').ok_or_else(bad)?;
+    let position = position.parse().ok().filter(|position| *position >= 0).ok_or_else(bad)?;
+    Ok(Place { position, event: event.to_owned() })
+}
+
+fn cloud_event(actor: &Actor, row: FeedRow) -> CloudEvent {
+    let subject = if row.subject_id.is_empty() {
+        row.subject_kind
+    } else {
+        format!("{}/{}", row.subject_kind, row.subject_id)
+    };
+    CloudEvent {
+        specversion: "1.0",
+        id: row.id.to_string(),
+        source: format!("/tenants/{}", actor.tenant),
+        name: row.name,
+        subject,
+        time: row.occurred_at,
+        datacontenttype: "application/json",
+        actorkind: row.actor_kind,
+        actorid: row.actor_id,
+        causationid: row.cause,
+        causationdepth: row.depth,
+        data: row.body.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(position: i64, event: &str) -> Place {
+        Place { position, event: event.to_owned() }
+    }
+
+    #[test]
+    fn a_cursor_reads_itself_back_and_others_are_refused() {
+        let cursor = encode(&place(7, "evt_a"));
+        assert_eq!(decode(&cursor).unwrap(), place(7, "evt_a"));
+        for bad in ["", "%", "bm8", &BASE64_URL_SAFE_NO_PAD.encode("-1:a")] {
+            assert!(matches!(decode(bad), Err(Error::Invalid { .. })), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_before_the_purge_or_ahead_of_the_feed_is_gone() {
+        let purged = || Some(place(5, "evt_b"));
+        assert_eq!(start(None, purged(), 9).unwrap(), place(5, "evt_b"));
+        assert_eq!(start(Some(place(5, "evt_b")), purged(), 9).unwrap(), place(5, "evt_b"));
+        assert!(matches!(start(Some(place(5, "evt_a")), purged(), 9), Err(Error::Gone { .. })));
+        assert!(matches!(start(Some(place(9, "")), None, 9), Err(Error::Gone { .. })));
+    }
+}
