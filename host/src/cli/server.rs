@@ -16,6 +16,7 @@ use crate::db::{self, Db};
 use crate::files::{ARTEFACT_KEY_BYTES, DataFolder};
 use crate::http;
 use crate::ids::RandomIds;
+use crate::jobs;
 use crate::metrics::Metrics;
 use crate::ops::Core;
 use crate::plugin::{Artifacts, PluginHost, Sandbox};
@@ -93,6 +94,7 @@ impl Listening {
                 }
             });
         }
+        jobs::start(&app, jobs::retention::Policy::default()).await?;
         app.spawn(tidy_metrics(metrics, app.shutdown_token()));
         // Streams end themselves when the app stops, which is as soon as the signal comes.
         let stopping = app.shutdown_token();

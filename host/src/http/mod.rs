@@ -8,6 +8,7 @@ mod audit;
 mod auth;
 mod context;
 mod customers;
+mod events;
 mod fields;
 mod health;
 mod idempotency;
@@ -158,6 +159,7 @@ fn ordinary_routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
         .merge(audit::routes())
         .merge(customers::routes())
+        .merge(events::routes())
         .merge(fields::routes())
         .merge(me::routes())
         .merge(orders::routes())
@@ -174,7 +176,7 @@ fn ordinary_routes() -> OpenApiRouter<HttpState> {
 
 /// Uploads, downloads and event streams: they bound their bodies and their time themselves.
 fn streaming_routes() -> OpenApiRouter<HttpState> {
-    OpenApiRouter::new()
+    OpenApiRouter::new().merge(events::streaming_routes())
 }
 
 async fn limit_time(State(state): State<HttpState>, request: Request, next: Next) -> Response {
