@@ -1,9 +1,12 @@
 //! Tests of the whole product through its front doors, one file for each area.
 
+mod db_backup;
 mod db_engines;
 mod db_postgres;
+mod db_schema;
 mod db_scratch;
 mod plugin_engine;
 mod plugin_http;
 mod plugin_records;
 mod plugin_rig;
+mod health;

@@ -3,11 +3,13 @@
 //!
 //! A test is written once and runs twice, see [`both_engines!`].
 
+mod app;
 mod cluster;
 mod db;
 pub mod guests;
 mod proxy;
 
+pub use app::{TestApp, TestRequest, TestResponse};
 pub use cluster::{Cluster, PostgresUrls};
 pub use db::{Engine, Harness, TestDb, new_postgres};
 pub use proxy::Proxy;

@@ -149,6 +149,22 @@ pub(super) async fn check_sqlite(connection: &mut SqliteConnection) -> Result<()
     }
 }
 
+/// Refuses a file that this program does not know: damaged, or of a newer version.
+pub(super) async fn refuse_unknown_sqlite(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let applied = sqlx::query_as(LIST).fetch_all(connection).await.map_err(not_ours)?;
+    pending(applied).map(drop)
+}
+
+/// The names of the migrations that a file has.
+pub(super) async fn applied_to_sqlite(connection: &mut SqliteConnection) -> Result<Vec<String>, OpenError> {
+    let applied: Vec<Applied> = sqlx::query_as(LIST).fetch_all(connection).await.map_err(not_ours)?;
+    Ok(applied.into_iter().map(|(_number, name, _checksum)| name).collect())
+}
+
+fn not_ours(source: sqlx::Error) -> OpenError {
+    OpenError::Database { verb: "show its migrations; it may not be one of ours", source }
+}
+
 async fn apply_sqlite(connection: &mut SqliteConnection, migration: &Migration) -> Result<(), sqlx::Error> {
     sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
     let applied = async {

@@ -6,6 +6,7 @@
 
 pub(crate) mod access;
 pub(crate) mod audit;
+pub mod backup;
 pub(crate) mod backfills;
 pub mod catalogue;
 mod codec;
