@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hospes::db::{Config, catalogue};
 use hospes_tests::{Engine, Harness, TestDb};
-use sqlx::{Connection as _, Either, Executor as _, PgConnection, SqlSafeStr as _, SqliteConnection, Statement as _};
+use sqlx::{
+    Connection as _, Either, Executor as _, PgConnection, SqlSafeStr as _, SqliteConnection, Statement as _,
+};
 
 /// Columns by table and name: their kind, and whether they may be missing.
 type Columns = BTreeMap<(String, String), (String, bool)>;
@@ -40,9 +42,7 @@ async fn columns_of_sqlite(connection: &mut SqliteConnection) -> Columns {
     .fetch_all(connection)
     .await
     .unwrap();
-    rows.into_iter()
-        .map(|(table, column, kind, nullable)| ((table, column), (kind, nullable)))
-        .collect()
+    rows.into_iter().map(|(table, column, kind, nullable)| ((table, column), (kind, nullable))).collect()
 }
 
 async fn columns_of_postgres(connection: &mut PgConnection) -> Columns {
@@ -63,16 +63,12 @@ async fn columns_of_postgres(connection: &mut PgConnection) -> Columns {
     .fetch_all(connection)
     .await
     .unwrap();
-    rows.into_iter()
-        .map(|(table, column, kind, nullable)| ((table, column), (kind, nullable)))
-        .collect()
+    rows.into_iter().map(|(table, column, kind, nullable)| ((table, column), (kind, nullable))).collect()
 }
 
 fn split_keys(rows: Vec<(String, String, bool)>) -> Keys {
     rows.into_iter()
-        .map(|(table, columns, partial)| {
-            (table, columns.split(',').map(str::to_owned).collect(), partial)
-        })
+        .map(|(table, columns, partial)| (table, columns.split(',').map(str::to_owned).collect(), partial))
         .collect()
 }
 
@@ -213,7 +209,8 @@ async fn every_statement_fits_both_engines() {
     let (_lite, mut sqlite) = sqlite().await;
     let mut postgres = postgres().await;
     let mut faults = Vec::new();
-    let mut fault = |name: &str, engine: &str, what: String| faults.push(format!("{name} on {engine}: {what}"));
+    let mut fault =
+        |name: &str, engine: &str, what: String| faults.push(format!("{name} on {engine}: {what}"));
     for (name, sql) in catalogue::statements() {
         let (expected, whole) = arguments(sql.sqlite());
         if arguments(sql.postgres()) != (expected, true) || !whole {

@@ -20,6 +20,7 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use crate::db::{Engine, Harness, TestDb};
+use crate::people::TestActor;
 
 /// When every test begins.
 const BEGINNING: &str = "2026-01-01T00:00:00Z";
@@ -129,6 +130,11 @@ impl TestRequest {
     /// Sends a bearer token.
     pub fn token(self, token: &str) -> Self {
         self.header(AUTHORIZATION.as_str(), &format!("Bearer {token}"))
+    }
+
+    /// Sends somebody's token.
+    pub fn actor(self, actor: &TestActor) -> Self {
+        self.token(&actor.token)
     }
 
     /// Sends a header.

@@ -7,11 +7,13 @@ mod app;
 mod cluster;
 mod db;
 pub mod guests;
+mod people;
 mod proxy;
 
 pub use app::{TestApp, TestRequest, TestResponse};
 pub use cluster::{Cluster, PostgresUrls};
 pub use db::{Engine, Harness, TestDb, new_postgres};
+pub use people::{PASSWORD, TestActor, TestTenant};
 pub use proxy::Proxy;
 
 /// Declares tests that run on both engines: `name::sqlite` and `name::postgres`.

@@ -158,9 +158,8 @@ async fn copy_into(connection: &mut SqliteConnection, target: &NamedFile) -> Res
 
 /// Refuses a file that is damaged or newer than this program; answers how many rows it has.
 async fn check(connection: &mut SqliteConnection, path: &Path) -> Result<BTreeMap<String, u64>, OpenError> {
-    let damaged = |what: String| {
-        OpenError::Refused(format!("`{}` is no sound database: {what}", path.display()))
-    };
+    let damaged =
+        |what: String| OpenError::Refused(format!("`{}` is no sound database: {what}", path.display()));
     let faults: Vec<(String,)> = sqlx::query_as("PRAGMA integrity_check(10)")
         .fetch_all(&mut *connection)
         .await
@@ -193,8 +192,7 @@ async fn count_rows(connection: &mut SqliteConnection) -> Result<BTreeMap<String
         let quoted = table.replace('"', "\"\"");
         #[expect(clippy::disallowed_types, reason = "a table's name cannot be an argument; it is quoted")]
         let count = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM \"{quoted}\""));
-        let (count,): (i64,) =
-            sqlx::query_as(count).fetch_one(&mut *connection).await.map_err(failed())?;
+        let (count,): (i64,) = sqlx::query_as(count).fetch_one(&mut *connection).await.map_err(failed())?;
         rows.insert(table, count.unsigned_abs());
     }
     Ok(rows)

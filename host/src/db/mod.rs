@@ -6,8 +6,8 @@
 
 pub(crate) mod access;
 pub(crate) mod audit;
-pub mod backup;
 pub(crate) mod backfills;
+pub mod backup;
 pub mod catalogue;
 mod codec;
 pub(crate) mod customer_models;
