@@ -100,7 +100,7 @@ both_engines! {
                     tx.execute(INSERT, insert_args(here, name, 1)).await?;
                     tx.execute(INSERT, insert_args(here, &format!("{name}-twin"), 2)).await.map(drop)
                 }));
-                let patience = spread(round * 10 + caller, 3_000);
+                let patience = spread(round * 10 + caller, 10_000);
                 async move { matches!(cancel_after(patience, unit).await, Some(Ok(()))).then_some(name) }
             });
             acknowledged.extend(join_all(callers).await.into_iter().flatten());
@@ -121,7 +121,7 @@ both_engines! {
                 assert_eq!(one.is_some(), twin.is_some(), "{round}-{caller} is halved");
             }
         }
-        assert!(acknowledged.len() > 60, "nearly all callers were cancelled: {}", acknowledged.len());
+        assert!(acknowledged.len() > 50, "nearly all callers were cancelled: {}", acknowledged.len());
     }
 
     async fn a_unit_that_loses_a_conflict_runs_again(test: Scratch) {
