@@ -34,7 +34,6 @@ statements! {
     COUNT = "
         SELECT COUNT(*)
         FROM (SELECT 1 FROM plugin_kv WHERE tenant = $1 AND plugin = $2 LIMIT $3) AS entries";
-        FROM (SELECT 1 FROM plugin_kv WHERE tenant = $1 AND plugin = $2 LIMIT $3) AS found";
     DELETE_EXPIRED = "
         DELETE FROM plugin_kv
         WHERE tenant = $1 AND plugin = $2 AND expires_at <= $3";
