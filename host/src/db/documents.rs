@@ -337,8 +337,7 @@ pub(crate) async fn hold_subjects(
 
 /// Whether none of `keys`, collection and key, exists.
 pub(crate) async fn all_absent(tx: &mut Tx, owner: Owner<'_>, keys: &[(String, String)]) -> Result<bool> {
-    let (count,): (i64,) =
-        tx.fetch_one(COUNT_KEYS, args![owner.tenant, owner.plugin, json!(keys)]).await?;
+    let (count,): (i64,) = tx.fetch_one(COUNT_KEYS, args![owner.tenant, owner.plugin, json!(keys)]).await?;
     Ok(count == 0)
 }
 
@@ -350,7 +349,8 @@ pub(crate) async fn put_many(tx: &mut Tx, owner: Owner<'_>, at: Timestamp, puts:
         .collect();
     tx.execute(PUT, args![owner.tenant, owner.plugin, Value::Array(rows), at]).await?;
     // A document that is new has nothing in the index.
-    let changed: Vec<_> = puts.iter().filter(|p| p.version > 1).map(|p| json!([p.collection, p.key])).collect();
+    let changed: Vec<_> =
+        puts.iter().filter(|p| p.version > 1).map(|p| json!([p.collection, p.key])).collect();
     if !changed.is_empty() {
         tx.execute(DELETE_INDEX, args![owner.tenant, owner.plugin, Value::Array(changed)]).await?;
     }
@@ -375,12 +375,7 @@ pub(crate) async fn delete_many(tx: &mut Tx, owner: Owner<'_>, keys: &[(String, 
 }
 
 /// The version of a core record that was read, held until the unit ends.
-pub(crate) async fn hold_record(
-    tx: &mut Tx,
-    tenant: &TenantId,
-    kind: &str,
-    id: &str,
-) -> Result<Option<i64>> {
+pub(crate) async fn hold_record(tx: &mut Tx, tenant: &TenantId, kind: &str, id: &str) -> Result<Option<i64>> {
     let statement = if kind == "order" { HOLD_ORDER } else { HOLD_CUSTOMER };
     let row: Option<(i64,)> = tx.fetch_optional(statement, args![tenant, id]).await?;
     Ok(row.map(|(version,)| version))

@@ -7,8 +7,8 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::PluginHost;
 use super::call::{Answer, Call};
-use super::host::subject_of_event;
 use super::commit::{Commit, is_stale, stale};
+use super::host::subject_of_event;
 use super::invocation::{Beginning, Point, clean};
 use super::registry::Enabled;
 use super::run::{ATTEMPTS_MAX, Effects, conflicts, user_actor};

@@ -59,9 +59,7 @@ impl Artifacts {
         // from this engine's own compiler; they are a copy that nobody changes.
         #[expect(unsafe_code, reason = "loading machine code that this server compiled itself")]
         let component = unsafe { Component::deserialize(engine, code) };
-        component
-            .inspect_err(|error| tracing::error!(%error, name, "a compiled plugin does not load"))
-            .ok()
+        component.inspect_err(|error| tracing::error!(%error, name, "a compiled plugin does not load")).ok()
     }
 
     /// Compiles `bytes` in a thread of its own and keeps the result.
@@ -75,9 +73,10 @@ impl Artifacts {
             let _permit = permit;
             Component::from_binary(&engine_there, &bytes)
         };
-        let component = tokio::task::spawn_blocking(work).await.map_err(Error::internal)?.map_err(|error| {
-            Error::invalid("", "not_compilable", format!("the engine refuses the component: {error:#}"))
-        })?;
+        let component =
+            tokio::task::spawn_blocking(work).await.map_err(Error::internal)?.map_err(|error| {
+                Error::invalid("", "not_compilable", format!("the engine refuses the component: {error:#}"))
+            })?;
         self.store(engine, digest, &component);
         Ok(component)
     }
@@ -85,9 +84,10 @@ impl Artifacts {
     fn store(&self, engine: &Engine, digest: &str, component: &Component) {
         let Some(dir) = &self.dir else { return };
         let name = file_name(engine, digest);
-        let written = component.serialize().map_err(|error| error.to_string()).and_then(|code| {
-            self.write(dir, &name, &code).map_err(|error| error.to_string())
-        });
+        let written = component
+            .serialize()
+            .map_err(|error| error.to_string())
+            .and_then(|code| self.write(dir, &name, &code).map_err(|error| error.to_string()));
         // Can fail without harm: the component is compiled again at the next start.
         if let Err(error) = written {
             tracing::warn!(error, name, "cannot keep a compiled plugin");

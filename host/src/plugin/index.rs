@@ -37,7 +37,10 @@ pub(super) fn number(value: f64) -> String {
 /// The index of a document: names and values of those that it has.
 ///
 /// A missing or null value is in no index.
-pub(super) fn of_document(collection: &Collection, body: &Value) -> Result<Vec<(String, String)>, Vec<Fault>> {
+pub(super) fn of_document(
+    collection: &Collection,
+    body: &Value,
+) -> Result<Vec<(String, String)>, Vec<Fault>> {
     let mut index = Vec::with_capacity(collection.indexes.len());
     let mut faults = Vec::new();
     for one in &collection.indexes {
@@ -54,7 +57,9 @@ pub(super) fn of_document(collection: &Collection, body: &Value) -> Result<Vec<(
 
 fn encode(kind: ScalarType, value: &Value) -> Result<String, String> {
     let encoded = match kind {
-        ScalarType::Text => value.as_str().filter(|t| t.len() <= TEXT_BYTES_MAX && !t.contains('\0')).map(text),
+        ScalarType::Text => {
+            value.as_str().filter(|t| t.len() <= TEXT_BYTES_MAX && !t.contains('\0')).map(text)
+        }
         ScalarType::Integer => value.as_i64().map(integer),
         ScalarType::Number => value.as_f64().map(number),
         ScalarType::Boolean => value.as_bool().map(boolean),

@@ -49,7 +49,11 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Inspected> {
             Some(ComponentEntityType::Instance(id)) => {
                 let exports = &types[id].exports;
                 let is_function = |ty| matches!(ty, ComponentEntityType::Func(_));
-                exports.iter().filter(|(_, item)| is_function(item.ty)).map(|(name, _)| name.clone()).collect()
+                exports
+                    .iter()
+                    .filter(|(_, item)| is_function(item.ty))
+                    .map(|(name, _)| name.clone())
+                    .collect()
             }
             _ => Vec::new(),
         };
@@ -58,7 +62,11 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Inspected> {
     for name in &scan.exports {
         match interface_of(name).filter(|interface| EXPORTS.contains(interface)) {
             Some(interface) => drop(exports.insert(interface.to_owned())),
-            None => faults.push(Fault::new("", "unknown_export", format!("exports `{name}`, which this host does not know"))),
+            None => faults.push(Fault::new(
+                "",
+                "unknown_export",
+                format!("exports `{name}`, which this host does not know"),
+            )),
         }
     }
     let manifest = read_manifest(&scan.manifests, &mut faults);
@@ -82,14 +90,18 @@ fn fault(code: &'static str, message: impl Into<String>) -> Error {
 fn check_kind(bytes: &[u8]) -> Result<()> {
     if bytes.len() > COMPONENT_BYTES_MAX {
         let (size, most) = (bytes.len(), COMPONENT_BYTES_MAX);
-        return Err(fault("too_large", format!("the component has {size} bytes; at most {most} are allowed")));
+        return Err(fault(
+            "too_large",
+            format!("the component has {size} bytes; at most {most} are allowed"),
+        ));
     }
     if Engine::detect_precompiled(bytes).is_some() {
         let message = "this is machine code that was compiled elsewhere; upload the component itself";
         return Err(fault("precompiled", message));
     }
     if Parser::is_core_wasm(bytes) {
-        let message = "this is a core WebAssembly module; make a component of it (`hospes plugin build` does)";
+        let message =
+            "this is a core WebAssembly module; make a component of it (`hospes plugin build` does)";
         return Err(fault("core_module", message));
     }
     if !Parser::is_component(bytes) {
@@ -121,7 +133,8 @@ fn scan(bytes: &[u8]) -> Result<Scan<'_>> {
     let mut found = Scan::default();
     let (mut depth, mut instances, mut memories, mut tables) = (0_usize, 0_u32, 0_u32, 0_u32);
     for payload in Parser::new(0).parse_all(bytes) {
-        let payload = payload.map_err(|error| fault("malformed", format!("the bytes are malformed: {error}")))?;
+        let payload =
+            payload.map_err(|error| fault("malformed", format!("the bytes are malformed: {error}")))?;
         match payload {
             Payload::Version { .. } => depth += 1,
             Payload::End(_) => depth -= 1,
@@ -180,12 +193,7 @@ fn interface_of(name: &str) -> Option<&str> {
     version.starts_with("1.").then_some(interface)
 }
 
-fn check_import(
-    name: &str,
-    functions: &[String],
-    imports: &mut BTreeSet<String>,
-    faults: &mut Vec<Fault>,
-) {
+fn check_import(name: &str, functions: &[String], imports: &mut BTreeSet<String>, faults: &mut Vec<Fault>) {
     let mut refuse = |what: &str| {
         let hint = if name.starts_with("wasi:") {
             "; build for wasm32-unknown-unknown, which imports nothing of WASI"
@@ -214,7 +222,8 @@ fn read_manifest(sections: &[&[u8]], faults: &mut Vec<Fault>) -> Option<Manifest
     let section = match sections {
         [one] => *one,
         [] => {
-            let message = format!("has no manifest (custom section `{MANIFEST_SECTION}`); the SDK's macro embeds it");
+            let message =
+                format!("has no manifest (custom section `{MANIFEST_SECTION}`); the SDK's macro embeds it");
             faults.push(Fault::new("", "no_manifest", message));
             return None;
         }
@@ -231,10 +240,11 @@ fn read_manifest(sections: &[&[u8]], faults: &mut Vec<Fault>) -> Option<Manifest
     match Manifest::parse(text) {
         Ok(manifest) => Some(manifest),
         Err(wrong) => {
-            faults.extend(wrong.into_iter().map(|fault| Fault {
-                message: format!("plugin.toml: {}", fault.message),
-                ..fault
-            }));
+            faults.extend(
+                wrong
+                    .into_iter()
+                    .map(|fault| Fault { message: format!("plugin.toml: {}", fault.message), ..fault }),
+            );
             None
         }
     }
@@ -280,7 +290,9 @@ fn compare(
     ];
     for (point, is_declared) in declared {
         match (is_declared, exports.contains(point)) {
-            (true, false) => say("missing_export", format!("declares {point}, but does not export `{point}`")),
+            (true, false) => {
+                say("missing_export", format!("declares {point}, but does not export `{point}`"))
+            }
             (false, true) => say("idle_export", format!("exports `{point}`, but its manifest declares none")),
             (true, true) | (false, false) => {}
         }

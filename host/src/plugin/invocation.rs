@@ -217,7 +217,12 @@ impl Limits {
 }
 
 impl ResourceLimiter for Limits {
-    fn memory_growing(&mut self, _now: usize, desired: usize, _most: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        _now: usize,
+        desired: usize,
+        _most: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         self.check(desired, MEMORY_BYTES_MAX, "memory")
     }
 

@@ -31,7 +31,12 @@ const TEXT_BYTES_MAX: usize = 4_096;
 type Wrong = String;
 
 impl PluginHost {
-    pub(super) async fn render_panels(&self, actor: &Actor, slot: &str, target: Subject) -> Result<Vec<Panel>> {
+    pub(super) async fn render_panels(
+        &self,
+        actor: &Actor,
+        slot: &str,
+        target: Subject,
+    ) -> Result<Vec<Panel>> {
         let all = self.registry.of_tenant(&actor.tenant).await?;
         let target = subject_of_event(&target);
         let panels = all.iter().filter_map(|enabled| {
@@ -125,7 +130,9 @@ fn block_json(manifest: &Manifest, block: contract::Block) -> Result<Value, Wron
             "note": stat.note.as_deref().map(text), "tone": tone(stat.tone),
         }),
         Block::Table(table) => table_json(&table)?,
-        Block::Badge(badge) => json!({ "type": "badge", "text": text(&badge.text), "tone": tone(badge.tone) }),
+        Block::Badge(badge) => {
+            json!({ "type": "badge", "text": text(&badge.text), "tone": tone(badge.tone) })
+        }
         Block::Progress(bar) => {
             if !bar.value.is_finite() || !bar.maximum.is_finite() || bar.maximum <= 0.0 {
                 return Err("a progress needs a value and a maximum above zero".to_owned());

@@ -115,7 +115,9 @@ fn plan<'a>(
             Some(name.as_str())
         }
         // Documents of one value of an index stand in the order of their keys.
-        None => conditions.iter().find(|(_, how, _)| matches!(how, Comparison::Equal)).map(|(name, ..)| *name),
+        None => {
+            conditions.iter().find(|(_, how, _)| matches!(how, Comparison::Equal)).map(|(name, ..)| *name)
+        }
     };
     let (mut low, mut high) = (LOWEST.to_owned(), HIGHEST.to_owned());
     for (_, how, value) in conditions.iter().filter(|(name, ..)| Some(*name) == order) {

@@ -15,8 +15,8 @@ use wasmtime::component::{Component, InstancePre};
 use super::artifact::Artifacts;
 use super::engine::Sandbox;
 use super::invocation::Invocation;
-use crate::db::plugins::{self, Package, TenantFacts};
 use crate::db::Db;
+use crate::db::plugins::{self, Package, TenantFacts};
 use crate::domain::actor::Locale;
 use crate::domain::grant::Grants;
 use crate::domain::ids::TenantId;
@@ -222,7 +222,10 @@ impl Registry {
             return Ok(loaded);
         }
         let load = self.load(digest);
-        self.components.try_get_with(digest.to_owned(), load).await.map_err(|error: Arc<Error>| (*error).clone())
+        self.components
+            .try_get_with(digest.to_owned(), load)
+            .await
+            .map_err(|error: Arc<Error>| (*error).clone())
     }
 
     async fn load(&self, digest: &str) -> Result<Arc<Loaded>> {
@@ -252,9 +255,11 @@ impl Registry {
             None => self.artifacts.compile(engine, digest, bytes).await?,
         };
         let loaded = self.link(&component).map_err(|error| match error {
-            Error::Internal(cause) => {
-                Error::invalid("", "not_linkable", format!("the component does not fit the contract: {cause}"))
-            }
+            Error::Internal(cause) => Error::invalid(
+                "",
+                "not_linkable",
+                format!("the component does not fit the contract: {cause}"),
+            ),
             other => other,
         })?;
         self.components.insert(digest.to_owned(), Arc::new(loaded)).await;

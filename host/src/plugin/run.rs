@@ -60,7 +60,8 @@ impl PluginHost {
                 continue;
             };
             let Some(commit) = commit else { return Ok(answer) };
-            let written = beginning.core.db.write(&enabled.tenant, commit, |tx, commit| Box::pin(commit.apply(tx)));
+            let written =
+                beginning.core.db.write(&enabled.tenant, commit, |tx, commit| Box::pin(commit.apply(tx)));
             match written.await {
                 Ok(()) => return Ok(answer),
                 Err(error) if is_stale(&error) => self.note_rerun(&enabled).await?,
@@ -150,7 +151,8 @@ impl PluginHost {
                 log.lines.push(Line { level: "failure", code: Some(code), message: details });
                 if self.breakers.failed(key, usage, now) && has_breaker(point) {
                     let seconds = super::breaker::OPEN_SECONDS;
-                    let message = format!("{} is paused for {seconds} s after repeated failures", point.as_str());
+                    let message =
+                        format!("{} is paused for {seconds} s after repeated failures", point.as_str());
                     log.lines.push(Line { level: "failure", code: Some("paused"), message });
                 }
                 tracing::warn!(tenant = %enabled.tenant, plugin, point = point.as_str(), code, "a plugin failed");
@@ -209,7 +211,8 @@ impl PluginHost {
         };
         let usage = invocation.usage;
         if failure.is_none() {
-            let key = (invocation.enabled.tenant.clone(), Arc::clone(&invocation.enabled.plugin), invocation.point);
+            let key =
+                (invocation.enabled.tenant.clone(), Arc::clone(&invocation.enabled.plugin), invocation.point);
             self.breakers.finished(key, usage);
         }
         let name = || Arc::clone(plugin);

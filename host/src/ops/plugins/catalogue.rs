@@ -150,7 +150,8 @@ pub async fn list(core: &Core, actor: &Actor) -> Result<Vec<PluginSummary>> {
     let mut reader = core.db.read(&actor.tenant).await?;
     let rows = plugins::list_enablements(&mut reader, &actor.tenant).await?;
     drop(reader);
-    let mut rows: HashMap<String, Enablement> = rows.into_iter().map(|row| (row.plugin.clone(), row)).collect();
+    let mut rows: HashMap<String, Enablement> =
+        rows.into_iter().map(|row| (row.plugin.clone(), row)).collect();
     let mut by_name: BTreeMap<String, Vec<Package>> = BTreeMap::new();
     for package in packages {
         by_name.entry(package.name.clone()).or_default().push(package);
@@ -234,7 +235,8 @@ fn summary(
 /// What a grant opens to this plugin, as far as its bytes and manifest go.
 fn opens(manifest: &Manifest, imports: &[String], grant: Grant) -> Vec<String> {
     let imports = imports.iter().filter(|import| {
-        import.split_once('.').and_then(|(interface, function)| import_grant(interface, function)) == Some(grant)
+        import.split_once('.').and_then(|(interface, function)| import_grant(interface, function))
+            == Some(grant)
     });
     let events = manifest.events.subscribe.iter().filter(|event| event_grant(event) == Some(grant));
     let hooks = manifest.hooks.iter().filter(|hook| hook.entity.hook_grant() == grant);

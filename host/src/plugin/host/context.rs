@@ -32,7 +32,8 @@ impl Host for Invocation {
 
     async fn random(&mut self, length: u32) -> wasmtime::Result<Vec<u8>> {
         if length > RANDOM_BYTES_MAX {
-            let message = format!("asked for {length} random bytes; at most {RANDOM_BYTES_MAX} are given at once");
+            let message =
+                format!("asked for {length} random bytes; at most {RANDOM_BYTES_MAX} are given at once");
             return Err(wasmtime::Error::new(Abort::Misuse(message)));
         }
         let mut bytes = Vec::with_capacity(length as usize + 8);

@@ -120,7 +120,8 @@ impl Invocation {
             return Err(invalid("/limit", "limit", format!("a page has 1 to {KEYS_MAX} documents")));
         }
         let collection = self.collection(&search.collection, 0)?.clone();
-        let subject = search.subject.as_ref().map(|subject| subject_of(&collection, subject, 0)).transpose()?;
+        let subject =
+            search.subject.as_ref().map(|subject| subject_of(&collection, subject, 0)).transpose()?;
         if let Some(subject) = &subject {
             self.subjects_load(std::iter::once(subject)).await?;
         }
@@ -235,11 +236,16 @@ fn check_key(key: &str, position: usize) -> Answered<()> {
 fn subject_of(collection: &Collection, subject: &types::Subject, position: usize) -> Answered<SubjectKey> {
     let wrong = |message: String| invalid(format!("/{position}/subject"), "subject", message);
     let (kind, id) = match subject {
-        types::Subject::Customer(id) if id.parse::<CustomerId>().is_ok() => (SubjectKind::Customer, id.clone()),
+        types::Subject::Customer(id) if id.parse::<CustomerId>().is_ok() => {
+            (SubjectKind::Customer, id.clone())
+        }
         types::Subject::Order(id) if id.parse::<OrderId>().is_ok() => (SubjectKind::Order, id.clone()),
         types::Subject::Tenant => (SubjectKind::Tenant, String::new()),
         types::Subject::Customer(id) | types::Subject::Order(id) => {
-            return Err(wrong(format!("`{}` is no id of that kind", id.chars().take(60).collect::<String>())));
+            return Err(wrong(format!(
+                "`{}` is no id of that kind",
+                id.chars().take(60).collect::<String>()
+            )));
         }
     };
     if kind != collection.subject {

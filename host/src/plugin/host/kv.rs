@@ -61,7 +61,8 @@ impl Invocation {
         }
         let keys: Vec<String> = entries.iter().map(|entry| entry.key.clone()).collect();
         self.kv_load(&keys).await?;
-        let fresh = keys.iter().filter(|key| self.buffer.kv.get(*key).is_some_and(|e| e.now.is_none())).count();
+        let fresh =
+            keys.iter().filter(|key| self.buffer.kv.get(*key).is_some_and(|e| e.now.is_none())).count();
         if fresh > 0 {
             self.kv_check_room(fresh).await?;
         }
@@ -92,7 +93,8 @@ impl Invocation {
     /// Reads what is not known yet.
     async fn kv_load(&mut self, keys: &[String]) -> Answered<()> {
         let known = &self.buffer.kv;
-        let missing: Vec<&str> = keys.iter().filter(|key| !known.contains_key(*key)).map(String::as_str).collect();
+        let missing: Vec<&str> =
+            keys.iter().filter(|key| !known.contains_key(*key)).map(String::as_str).collect();
         if missing.is_empty() {
             return Ok(());
         }

@@ -80,7 +80,9 @@ fn told(error: &Error) -> Option<types::Error> {
     Some(match error {
         Error::Invalid { faults } => types::Error::Invalid(faults.iter().map(fault).collect()),
         Error::NotFound { kind, id } => types::Error::NotFound(format!("{kind} {id}")),
-        Error::Conflict { message, .. } | Error::Gone { message, .. } => types::Error::Conflict(message.clone()),
+        Error::Conflict { message, .. } | Error::Gone { message, .. } => {
+            types::Error::Conflict(message.clone())
+        }
         Error::VersionMismatch { .. } => types::Error::Conflict(error.to_string()),
         Error::Forbidden(permission) => types::Error::Denied(permission.to_string()),
         Error::Refused { message, .. } => types::Error::Denied(message.clone()),
