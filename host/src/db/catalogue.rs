@@ -16,6 +16,7 @@ const MODULES: &[Module] = &[
     ("documents", super::documents::STATEMENTS),
     ("feed", super::feed::STATEMENTS),
     ("idempotency", super::idempotency::STATEMENTS),
+    ("imports", super::imports::STATEMENTS),
     ("kv", super::kv::STATEMENTS),
     ("lanes", super::lanes::STATEMENTS),
     ("outbox", super::outbox::STATEMENTS),

@@ -19,6 +19,7 @@ mod error;
 pub(crate) mod feed;
 mod filter;
 pub(crate) mod idempotency;
+pub(crate) mod imports;
 pub(crate) mod kv;
 pub(crate) mod lanes;
 mod migrate;

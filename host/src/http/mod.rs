@@ -12,6 +12,7 @@ mod events;
 mod fields;
 mod health;
 mod idempotency;
+mod imports;
 mod json;
 mod limits;
 mod me;
@@ -161,6 +162,7 @@ fn ordinary_routes() -> OpenApiRouter<HttpState> {
         .merge(customers::routes())
         .merge(events::routes())
         .merge(fields::routes())
+        .merge(imports::routes())
         .merge(me::routes())
         .merge(orders::routes())
         .merge(org_units::routes())
@@ -176,7 +178,7 @@ fn ordinary_routes() -> OpenApiRouter<HttpState> {
 
 /// Uploads, downloads and event streams: they bound their bodies and their time themselves.
 fn streaming_routes() -> OpenApiRouter<HttpState> {
-    OpenApiRouter::new().merge(events::streaming_routes())
+    OpenApiRouter::new().merge(events::streaming_routes()).merge(imports::streaming_routes())
 }
 
 async fn limit_time(State(state): State<HttpState>, request: Request, next: Next) -> Response {

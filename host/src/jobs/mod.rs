@@ -5,6 +5,7 @@
 
 pub mod backoff;
 pub mod dispatch;
+pub mod imports;
 pub mod plugins;
 pub mod retention;
 pub mod schedules;
@@ -27,6 +28,9 @@ pub async fn start(app: &App, policy: retention::Policy) -> Result<()> {
     let consumers = dispatch::Consumers::from([("plugin", plugins)]);
     app.spawn(dispatch::Dispatcher::new(Arc::clone(&app.core), consumers, shutdown.clone()).run());
     app.spawn(schedules::Runner::new(Arc::clone(&app.core), shutdown.clone()).run());
+    for _ in 0..imports::LOOPS {
+        app.spawn(imports::run(Arc::clone(&app.core), shutdown.clone()));
+    }
     app.spawn(retention::Retention::new(Arc::clone(&app.core), policy, shutdown).run());
     Ok(())
 }

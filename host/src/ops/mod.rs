@@ -13,6 +13,7 @@ pub mod events;
 pub mod feed;
 pub mod fields;
 pub mod idempotency;
+pub mod imports;
 pub mod orders;
 pub mod org_units;
 pub mod overview;

@@ -18,7 +18,7 @@ mod values;
 
 use serde::{Deserialize, Serialize};
 
-pub use targets::{TIMELINE_DIRECTIONS, target_names};
+pub use targets::target_names;
 
 use super::permission::Permission;
 

@@ -145,7 +145,7 @@ impl Plan {
         let zone_name = mapping.time.time_zone.as_deref().unwrap_or(tenant_zone);
         let zone = TimeZone::get(zone_name).unwrap_or_else(|_unknown| {
             let message = format!("`{zone_name}` is not a time zone such as Asia/Shanghai");
-            faults.push(Fault::new("/time/time_zone", "unknown_time_zone", message));
+            faults.push(Fault::new("/time/time_zone", "bad_time_zone", message));
             TimeZone::UTC
         });
         check_options(&mapping, &mut faults);
@@ -296,6 +296,14 @@ fn check_required(entity: ImportEntity, mapping: &Mapping, faults: &mut Vec<Faul
             faults.push(Fault::new(pointer, "required", "this field must be mapped"));
         }
     }
+    let has_line = mapping.fields.keys().any(|name| name.starts_with("line."));
+    if has_line && !mapping.fields.contains_key("line.sku") {
+        faults.push(Fault::new(
+            "/fields/line.sku",
+            "required",
+            "a line needs a product: a column or a constant",
+        ));
+    }
     let feeds_money =
         |target: &&Target| target.kind == Kind::Money && mapping.fields.contains_key(target.name);
     if targets(entity).iter().any(|target| feeds_money(&target)) && !mapping.fields.contains_key("currency") {
@@ -347,6 +355,14 @@ impl Bound {
             }
         }
         if faults.is_empty() { Ok(row) } else { Err(faults) }
+    }
+
+    /// The columns that feed a target, for a fault that was found later; `None` for a constant.
+    #[must_use]
+    pub fn column_of(&self, target: &str) -> Option<String> {
+        let field = self.plan.fields.iter().find(|field| field.name == target)?;
+        let column = sources(&field.source).collect::<Vec<_>>().join(" + ");
+        (!column.is_empty()).then_some(column)
     }
 
     fn raw_row(&self, record: Record) -> Result<RawRow, RowFault> {

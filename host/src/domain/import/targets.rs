@@ -1,14 +1,18 @@
 //! The fields that rows of each entity may feed: one table, from which mappings are checked and rows are read.
 
 use super::ImportEntity;
+use crate::domain::check::{EXTERNAL_ID_CHARS_MAX as EXTERNAL_ID_CHARS, SOURCE_CHARS_MAX};
+use crate::domain::customer::{CONTACT_CHARS_MAX, NAME_CHARS_MAX};
+use crate::domain::order::{CODE_CHARS_MAX, PRODUCT_NAME_CHARS_MAX, QUANTITY_MAX};
+use crate::domain::timeline::{CONTENT_CHARS_MAX, DURATION_S_MAX};
 
 /// Directions of an interaction.
-pub const TIMELINE_DIRECTIONS: &[&str] = &["inbound", "outbound"];
+const TIMELINE_DIRECTIONS: &[&str] = &["inbound", "outbound"];
 
 /// The field by which a row is known again.
 pub(super) const EXTERNAL_ID: &str = "external_id";
 /// Characters of an external id.
-pub(super) const EXTERNAL_ID_CHARS_MAX: usize = 200;
+pub(super) const EXTERNAL_ID_CHARS_MAX: usize = EXTERNAL_ID_CHARS;
 
 /// What the text of a target must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,18 +55,21 @@ const ORDER_STATES: &[&str] = &["open", "completed", "cancelled"];
 
 const CUSTOMERS: &[Target] = &[
     required(EXTERNAL_ID, Kind::Text(EXTERNAL_ID_CHARS_MAX)),
-    required("name", Kind::Text(200)),
+    required("name", Kind::Text(NAME_CHARS_MAX)),
     optional("kind", Kind::Choice(CUSTOMER_KINDS)),
     optional("lifecycle_stage", Kind::Text(50)),
-    optional("tags", Kind::Text(1_000)),
-    optional("email", Kind::Text(200)),
-    optional("phone", Kind::Text(200)),
+    optional("tags", Kind::Text(4_000)),
+    optional("email", Kind::Text(CONTACT_CHARS_MAX)),
+    optional("phone", Kind::Text(CONTACT_CHARS_MAX)),
+    optional("wechat", Kind::Text(CONTACT_CHARS_MAX)),
+    optional("address", Kind::Text(CONTACT_CHARS_MAX)),
 ];
 
 const PRODUCTS: &[Target] = &[
-    required("sku", Kind::Text(100)),
-    required("name", Kind::Text(200)),
-    optional("class", Kind::Text(100)),
+    required(EXTERNAL_ID, Kind::Text(EXTERNAL_ID_CHARS_MAX)),
+    required("sku", Kind::Text(CODE_CHARS_MAX)),
+    required("name", Kind::Text(PRODUCT_NAME_CHARS_MAX)),
+    optional("class", Kind::Text(CODE_CHARS_MAX)),
     optional("currency", Kind::Currency),
     optional("price", Kind::Money),
 ];
@@ -70,21 +77,19 @@ const PRODUCTS: &[Target] = &[
 const ORDERS: &[Target] = &[
     required(EXTERNAL_ID, Kind::Text(EXTERNAL_ID_CHARS_MAX)),
     required("customer.external_id", Kind::Text(EXTERNAL_ID_CHARS_MAX)),
-    optional("customer.source", Kind::Text(50)),
+    optional("customer.source", Kind::Text(SOURCE_CHARS_MAX)),
     optional("customer.kind", Kind::Choice(CUSTOMER_KINDS)),
-    optional("customer.name", Kind::Text(200)),
-    optional("customer.email", Kind::Text(200)),
-    optional("customer.phone", Kind::Text(200)),
+    optional("customer.name", Kind::Text(NAME_CHARS_MAX)),
     required("ordered_at", Kind::Time),
     required("currency", Kind::Currency),
     required("total", Kind::Money),
     optional("status", Kind::Choice(ORDER_STATES)),
-    optional("channel", Kind::Text(50)),
-    optional("store", Kind::Text(100)),
-    optional("line.sku", Kind::Text(100)),
-    optional("line.name", Kind::Text(200)),
-    optional("line.class", Kind::Text(100)),
-    optional("line.quantity", Kind::Integer(-1_000_000, 1_000_000)),
+    required("channel", Kind::Text(CODE_CHARS_MAX)),
+    optional("store", Kind::Text(CODE_CHARS_MAX)),
+    optional("line.sku", Kind::Text(CODE_CHARS_MAX)),
+    optional("line.name", Kind::Text(PRODUCT_NAME_CHARS_MAX)),
+    optional("line.class", Kind::Text(CODE_CHARS_MAX)),
+    optional("line.quantity", Kind::Integer(1, QUANTITY_MAX)),
     optional("line.unit_price", Kind::Money),
     optional("line.amount", Kind::Money),
 ];
@@ -92,22 +97,26 @@ const ORDERS: &[Target] = &[
 const INTERACTIONS: &[Target] = &[
     required(EXTERNAL_ID, Kind::Text(EXTERNAL_ID_CHARS_MAX)),
     required("customer.external_id", Kind::Text(EXTERNAL_ID_CHARS_MAX)),
-    optional("customer.source", Kind::Text(50)),
+    optional("customer.source", Kind::Text(SOURCE_CHARS_MAX)),
     required("occurred_at", Kind::Time),
-    required("channel", Kind::Text(50)),
-    optional("direction", Kind::Choice(TIMELINE_DIRECTIONS)),
-    optional("subject", Kind::Text(200)),
-    optional("body", Kind::Text(10_000)),
+    required("channel", Kind::Text(CODE_CHARS_MAX)),
+    required("direction", Kind::Choice(TIMELINE_DIRECTIONS)),
+    required("summary", Kind::Text(500)),
+    optional("outcome", Kind::Text(CODE_CHARS_MAX)),
+    optional("content", Kind::Text(CONTENT_CHARS_MAX)),
+    optional("duration_s", Kind::Integer(0, DURATION_S_MAX)),
 ];
 
 const BEHAVIOUR: &[Target] = &[
     required(EXTERNAL_ID, Kind::Text(EXTERNAL_ID_CHARS_MAX)),
     required("customer.external_id", Kind::Text(EXTERNAL_ID_CHARS_MAX)),
-    optional("customer.source", Kind::Text(50)),
+    optional("customer.source", Kind::Text(SOURCE_CHARS_MAX)),
     required("occurred_at", Kind::Time),
-    required("name", Kind::Text(100)),
-    optional("channel", Kind::Text(50)),
-    optional("subject", Kind::Text(200)),
+    required("type", Kind::Text(50)),
+    optional("object", Kind::Text(500)),
+    optional("device", Kind::Text(CODE_CHARS_MAX)),
+    optional("channel", Kind::Text(CODE_CHARS_MAX)),
+    optional("summary", Kind::Text(500)),
 ];
 
 /// Begins the names of the targets that a tenant's own definitions make.

@@ -23,6 +23,7 @@ fn orders(format: &str) -> Mapping {
             "ordered_at": {"column": "day"},
             "currency": {"constant": "USD"},
             "total": {"column": "paid"},
+            "channel": {"constant": "shop"},
             "status": {"column": "state", "default": "completed", "values": {"退货": "cancelled"}},
         },
     }))
@@ -121,7 +122,7 @@ fn all_faults_of_a_mapping_are_told_at_once() {
     let faults = Plan::new(ImportEntity::Orders, mapping, "UTC").unwrap_err();
     let found: Vec<_> = faults.iter().map(|fault| (fault.pointer.as_str(), &*fault.code)).collect();
     for expected in [
-        ("/time/time_zone", "unknown_time_zone"),
+        ("/time/time_zone", "bad_time_zone"),
         ("/time/format", "bad_format"),
         ("/money/grouping", "ambiguous"),
         ("/fields/external_id/constant", "not_here"),

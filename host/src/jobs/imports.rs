@@ -1,0 +1,289 @@
+//! The loop that works on imports: reads the stored file, has its rows made on a thread
+//! of their own, and commits them batch by batch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::import::RowFault;
+use crate::domain::import::mapping::Format;
+use crate::domain::import::plan::{Bound, Row};
+use crate::domain::import::reader::{Content, Field, Next, Reader, Record};
+use crate::error::{Error, Result};
+use crate::ops::Core;
+use crate::ops::imports::work::{self, Batch, Step, Work};
+
+/// Rows of one transaction.
+pub const BATCH_ROWS_MAX: usize = 500;
+/// Imports that one node works on at a time: a long one does not keep a short one waiting.
+pub const LOOPS: usize = 2;
+/// How long an idle loop waits before it looks again.
+const IDLE: Duration = Duration::from_secs(1);
+/// How often a long batch tells that its node is alive; far below the lease.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Rounds between two looks for files that nobody needs any more.
+const PURGE_ROUNDS: u32 = 60;
+
+/// Works on imports until the server stops.
+pub async fn run(core: Arc<Core>, shutdown: CancellationToken) {
+    let mut rounds = 0_u32;
+    while !shutdown.is_cancelled() {
+        let worked = match run_once(&core, &shutdown).await {
+            Ok(worked) => worked,
+            Err(error) => {
+                tracing::error!(error = ?error, "an import was interrupted; it goes on when its lease has run out");
+                false
+            }
+        };
+        rounds += 1;
+        if rounds.is_multiple_of(PURGE_ROUNDS)
+            && let Err(error) = purge_once(&core).await
+        {
+            tracing::error!(error = ?error, "old import files could not be deleted");
+        }
+        if !worked {
+            tokio::select! {
+                () = tokio::time::sleep(IDLE) => {}
+                () = shutdown.cancelled() => {}
+            }
+        }
+    }
+}
+
+/// Works on one import to its end, or until the server stops; false if there was none.
+///
+/// # Errors
+/// Those of the database: the import goes on when its lease has run out.
+pub async fn run_once(core: &Arc<Core>, shutdown: &CancellationToken) -> Result<bool> {
+    let Some(mut session) = Session::lease(core).await? else {
+        return Ok(false);
+    };
+    while session.step().await? == Step::More {
+        if shutdown.is_cancelled() {
+            session.release().await?;
+            break;
+        }
+    }
+    Ok(true)
+}
+
+/// Deletes some of what imports have left; false when there is nothing left to delete.
+///
+/// # Errors
+/// Those of the database.
+pub async fn purge_once(core: &Core) -> Result<bool> {
+    work::purge(core).await
+}
+
+/// An import that this node works on. Dropping it is what a crash does: the import
+/// goes on when its lease has run out.
+pub struct Session {
+    core: Arc<Core>,
+    work: Work,
+    /// Away while its thread reads.
+    reader: Option<Reader>,
+    bound: Option<Arc<Bound>>,
+    /// A record that was read to learn how many columns there are.
+    first: Option<Record>,
+    fed: u64,
+}
+
+/// Why reading has stopped.
+enum Paused {
+    Full,
+    NeedsInput,
+    Ended,
+}
+
+type Rows = Vec<std::result::Result<Row, Vec<RowFault>>>;
+
+impl Session {
+    /// Takes an import that nobody works on.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn lease(core: &Arc<Core>) -> Result<Option<Self>> {
+        let Some(work) = work::lease(core).await? else {
+            return Ok(None);
+        };
+        let next = work.next();
+        let reader = Reader::new(work.dialect(), next);
+        Ok(Some(Self {
+            core: Arc::clone(core),
+            work,
+            reader: Some(reader),
+            bound: None,
+            first: None,
+            fed: next.offset,
+        }))
+    }
+
+    /// Gives the import back: this node stops.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn release(self) -> Result<()> {
+        self.work.release(&self.core).await
+    }
+
+    /// Reads and commits one batch.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn step(&mut self) -> Result<Step> {
+        let bound = match &self.bound {
+            Some(bound) => Arc::clone(bound),
+            None => match self.bind().await? {
+                Ok(bound) => Arc::clone(self.bound.insert(Arc::new(bound))),
+                Err(Refusal { code, message, faults }) => {
+                    return self.work.refuse(&self.core, code, message, faults).await;
+                }
+            },
+        };
+        let mut rows: Rows = self.first.take().map(|record| bound.row(record)).into_iter().collect();
+        let is_last = loop {
+            match self.read_rows(&bound, &mut rows).await? {
+                Paused::Full => break false,
+                Paused::NeedsInput => self.feed().await?,
+                Paused::Ended => break true,
+            }
+        };
+        let next = self.reader()?.position();
+        self.commit(&bound, Batch { rows, next, is_last }).await
+    }
+
+    async fn commit(&mut self, bound: &Bound, batch: Batch) -> Result<Step> {
+        let keeper = self.work.keeper();
+        let commit = self.work.commit(&self.core, bound, batch);
+        tokio::pin!(commit);
+        loop {
+            tokio::select! {
+                committed = &mut commit => return committed,
+                // Hooks may take their time over a batch.
+                () = tokio::time::sleep(HEARTBEAT) => drop(keeper.renew(&self.core).await?),
+            }
+        }
+    }
+
+    fn reader(&mut self) -> Result<&mut Reader> {
+        self.reader
+            .as_mut()
+            .ok_or_else(|| Error::internal("the thread that read an import's rows has panicked"))
+    }
+
+    /// Reads records on a thread of their own until a batch is full or bytes are wanting.
+    async fn read_rows(&mut self, bound: &Arc<Bound>, rows: &mut Rows) -> Result<Paused> {
+        self.reader()?;
+        let (Some(mut reader), bound, mut read) =
+            (self.reader.take(), Arc::clone(bound), std::mem::take(rows))
+        else {
+            return Err(Error::internal("checked above"));
+        };
+        let thread = tokio::task::spawn_blocking(move || {
+            let paused = loop {
+                if read.len() >= BATCH_ROWS_MAX {
+                    break Paused::Full;
+                }
+                match reader.next() {
+                    Next::Record(Ok(record)) => read.push(bound.row(record)),
+                    Next::Record(Err(fault)) => read.push(Err(vec![fault])),
+                    Next::NeedInput => break Paused::NeedsInput,
+                    Next::End => break Paused::Ended,
+                }
+            };
+            (reader, read, paused)
+        });
+        let (reader, read, paused) = thread.await.map_err(Error::internal)?;
+        self.reader = Some(reader);
+        *rows = read;
+        Ok(paused)
+    }
+
+    async fn feed(&mut self) -> Result<()> {
+        let bytes = self.work.read(&self.core, self.fed).await?;
+        self.fed += bytes.len() as u64;
+        let reader = self.reader()?;
+        if bytes.is_empty() {
+            reader.end();
+        } else {
+            reader.feed(&bytes);
+        }
+        Ok(())
+    }
+
+    /// Finds out the columns of the file.
+    async fn bind(&mut self) -> Result<std::result::Result<Bound, Refusal>> {
+        let plan = self.work.plan().clone();
+        let mapping = plan.mapping();
+        if mapping.format == Format::Ndjson {
+            return Ok(plan.bind(&[]).map_err(Refusal::columns));
+        }
+        let named = mapping.csv.header;
+        let header = match self.work.header() {
+            Some(header) => header.to_vec(),
+            None => match self.first_record().await? {
+                Ok(None) => return Ok(Err(Refusal::empty())),
+                Ok(Some(record)) if named => names(record),
+                Ok(Some(record)) => {
+                    let header = numbers(&record);
+                    self.first = Some(record);
+                    header
+                }
+                Err(fault) => return Ok(Err(Refusal::header(fault))),
+            },
+        };
+        self.work.set_header(header.clone());
+        Ok(plan.bind(&header).map_err(Refusal::columns))
+    }
+
+    async fn first_record(&mut self) -> Result<std::result::Result<Option<Record>, RowFault>> {
+        loop {
+            match self.reader()?.next() {
+                Next::Record(record) => return Ok(record.map(Some)),
+                Next::NeedInput => self.feed().await?,
+                Next::End => return Ok(Ok(None)),
+            }
+        }
+    }
+}
+
+/// Why a file is not worth reading.
+struct Refusal {
+    code: &'static str,
+    message: &'static str,
+    faults: Vec<RowFault>,
+}
+
+impl Refusal {
+    fn columns(faults: Vec<RowFault>) -> Self {
+        Self { code: "columns", message: "the columns of the file are not those of the mapping", faults }
+    }
+
+    fn empty() -> Self {
+        Self { code: "empty", message: "the file has no rows", faults: Vec::new() }
+    }
+
+    fn header(fault: RowFault) -> Self {
+        Self { code: "header", message: "the first row of the file cannot be read", faults: vec![fault] }
+    }
+}
+
+fn fields(record: &Record) -> &[Field] {
+    match &record.content {
+        Content::Csv(fields) => fields,
+        Content::Json(_) => &[],
+    }
+}
+
+fn names(record: Record) -> Vec<String> {
+    let name = |field: &Field| match field {
+        Field::Text(text) => text.trim().to_owned(),
+        Field::Undecodable => String::new(),
+    };
+    fields(&record).iter().map(name).collect()
+}
+
+fn numbers(record: &Record) -> Vec<String> {
+    (1..=fields(record).len()).map(|number| number.to_string()).collect()
+}

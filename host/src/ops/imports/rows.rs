@@ -1,0 +1,203 @@
+//! Rows of a file as the inputs of the use cases that REST calls too.
+
+use serde_json::{Map, Value};
+
+use crate::domain::customer::{ContactKind, ContactPoint, CustomerKind, CustomerPatch};
+use crate::domain::field::Model;
+use crate::domain::import::RowFault;
+use crate::domain::import::plan::{Bound, Row};
+use crate::domain::money::Money;
+use crate::domain::order::{CustomerRef, CustomerStub, NewLine, NewOrder, OrderStatus};
+use crate::domain::patch::Patch;
+use crate::domain::product::NewProduct;
+use crate::domain::timeline::{Direction, NewBehaviour, NewInteraction};
+use crate::error::{Error, Fault};
+
+/// A row with its external id.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub(super) row: Row,
+    pub(super) external_id: String,
+}
+
+fn owned(row: &Row, target: &str) -> Option<String> {
+    row.text(target).map(str::to_owned)
+}
+
+/// The order that a row of `source` says there is.
+pub(super) fn order(named: &Named, source: &str) -> NewOrder {
+    let row = &named.row;
+    let total = row.money("total");
+    NewOrder {
+        customer_id: None,
+        customer: Some(customer_ref(row, source)),
+        source: Some(source.to_owned()),
+        external_id: Some(named.external_id.clone()),
+        status: Some(row.text("status").map_or(OrderStatus::Completed, OrderStatus::from_stored)),
+        channel: owned(row, "channel").unwrap_or_default(),
+        store: owned(row, "store"),
+        ordered_at: row.time("ordered_at").unwrap_or_default(),
+        total,
+        lines: line(row, total).into_iter().collect(),
+    }
+}
+
+/// Who the row's customer is; created if the mapping says of what kind or name.
+pub(super) fn customer_ref(row: &Row, source: &str) -> CustomerRef {
+    let (kind, name) = (row.text("customer.kind"), owned(row, "customer.name"));
+    let create = (kind.is_some() || name.is_some())
+        .then(|| CustomerStub { kind: kind.map_or(CustomerKind::Person, CustomerKind::from_stored), name });
+    CustomerRef {
+        source: row.text("customer.source").unwrap_or(source).to_owned(),
+        external_id: owned(row, "customer.external_id").unwrap_or_default(),
+        create,
+    }
+}
+
+fn line(row: &Row, total: Option<Money>) -> Option<NewLine> {
+    Some(NewLine {
+        sku: owned(row, "line.sku")?,
+        name: owned(row, "line.name"),
+        class: owned(row, "line.class"),
+        quantity: row.integer("line.quantity").unwrap_or(1),
+        unit_price: row.money("line.unit_price"),
+        amount: row.money("line.amount").or(total)?,
+    })
+}
+
+/// What a row says of a customer. What it does not say stays as it is; ways to reach
+/// the customer that it does say replace all that there were.
+pub(super) fn customer(named: &Named, model: &Model) -> Result<CustomerPatch, Vec<Fault>> {
+    let row = &named.row;
+    let mut points = Vec::new();
+    for (target, kind) in [
+        ("email", ContactKind::Email),
+        ("phone", ContactKind::Phone),
+        ("wechat", ContactKind::Wechat),
+        ("address", ContactKind::Address),
+    ] {
+        if let Some(value) = owned(row, target) {
+            points.push(ContactPoint { kind, value, primary: true });
+        }
+    }
+    let tags = row.text("tags").map(|tags| {
+        tags.split([';', '；', '|']).map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
+    });
+    Ok(CustomerPatch {
+        kind: Some(row.text("kind").map_or(CustomerKind::Person, CustomerKind::from_stored)),
+        name: owned(row, "name"),
+        lifecycle_stage: owned(row, "lifecycle_stage").map_or(Patch::Absent, Patch::Value),
+        tags: tags.map_or(Patch::Absent, Patch::Value),
+        contact_points: if points.is_empty() { Patch::Absent } else { Patch::Value(points) },
+        custom_fields: custom_fields(row, model)?.map_or(Patch::Absent, Patch::Value),
+        ..CustomerPatch::default()
+    })
+}
+
+fn custom_fields(row: &Row, model: &Model) -> Result<Option<Map<String, Value>>, Vec<Fault>> {
+    let mut values = Map::new();
+    let mut faults = Vec::new();
+    for (name, text) in row.custom_fields() {
+        let pointer = format!("/custom_fields/{name}");
+        match model.field("", name).map(|field| field.read_text(text)) {
+            Some(Ok(value)) => drop(values.insert(name.to_owned(), value.to_json().unwrap_or(Value::Null))),
+            Some(Err((code, message))) => faults.push(Fault::new(pointer, code, message)),
+            None => faults.push(Fault::new(pointer, "unknown_field", "no such custom field is defined")),
+        }
+    }
+    if faults.is_empty() { Ok((!values.is_empty()).then_some(values)) } else { Err(faults) }
+}
+
+/// The product that a row of `source` says there is.
+pub(super) fn product(named: &Named, source: &str) -> NewProduct {
+    let row = &named.row;
+    NewProduct {
+        sku: owned(row, "sku").unwrap_or_default(),
+        name: owned(row, "name").unwrap_or_default(),
+        class: owned(row, "class"),
+        price: row.money("price"),
+        source: Some(source.to_owned()),
+        external_id: Some(named.external_id.clone()),
+    }
+}
+
+/// The contact that a row of `source` tells of.
+pub(super) fn interaction(named: &Named, source: &str) -> NewInteraction {
+    let row = &named.row;
+    NewInteraction {
+        occurred_at: row.time("occurred_at"),
+        channel: owned(row, "channel").unwrap_or_default(),
+        direction: row.text("direction").map_or(Direction::Inbound, Direction::from_stored),
+        summary: owned(row, "summary").unwrap_or_default(),
+        outcome: owned(row, "outcome"),
+        agent_id: None,
+        duration_s: row.integer("duration_s"),
+        content: owned(row, "content"),
+        details: Map::new(),
+        source: Some(source.to_owned()),
+        external_id: Some(named.external_id.clone()),
+    }
+}
+
+/// What a row of `source` says that a customer did.
+pub(super) fn behaviour(named: &Named, source: &str) -> NewBehaviour {
+    let row = &named.row;
+    NewBehaviour {
+        kind: owned(row, "type").unwrap_or_default(),
+        occurred_at: row.time("occurred_at"),
+        object: owned(row, "object"),
+        device: owned(row, "device"),
+        channel: owned(row, "channel"),
+        summary: owned(row, "summary").unwrap_or_default(),
+        details: Map::new(),
+        source: Some(source.to_owned()),
+        external_id: Some(named.external_id.clone()),
+    }
+}
+
+/// What a use case has refused, as faults of the row; `None` if it is not about the row.
+pub(super) fn refusal(error: &Error, line: u64, bound: &Bound) -> Option<Vec<RowFault>> {
+    let one = |code: &str, message: String| Some(vec![RowFault::new(line, code, message)]);
+    match error {
+        Error::Invalid { faults } => Some(faults.iter().map(|fault| row_fault(fault, line, bound)).collect()),
+        Error::PluginRejected { plugin, message, faults, .. } => {
+            let mut all =
+                vec![RowFault::new(line, "plugin_rejected", format!("plugin `{plugin}`: {message}"))];
+            all.extend(faults.iter().map(|fault| row_fault(fault, line, bound)));
+            Some(all)
+        }
+        Error::PluginFailed { plugin, message, .. } => {
+            one("plugin_failed", format!("plugin `{plugin}` failed: {message}"))
+        }
+        Error::NotFound { kind, id } => one("not_found", format!("{kind} `{id}` not found")),
+        Error::Conflict { code, message } | Error::Refused { code, message } => one(code, message.clone()),
+        Error::VersionMismatch { .. }
+        | Error::Unauthenticated(_)
+        | Error::Forbidden(_)
+        | Error::Gone { .. }
+        | Error::Limit { .. }
+        | Error::Unavailable(_)
+        | Error::Internal(_) => None,
+    }
+}
+
+/// A fault of an input as one of the row that it was made from.
+pub(super) fn row_fault(fault: &Fault, line: u64, bound: &Bound) -> RowFault {
+    let path = fault.pointer.trim_start_matches('/').replace("lines/0/", "line/").replace('/', ".");
+    let mut target = path.as_str();
+    let column = loop {
+        if let Some(column) = bound.column_of(target) {
+            break Some(column);
+        }
+        match target.rsplit_once('.') {
+            Some((shorter, _)) => target = shorter,
+            None => break None,
+        }
+    };
+    let message = if path.is_empty() { fault.message.clone() } else { format!("{path}: {}", fault.message) };
+    let found = RowFault::new(line, fault.code.clone(), message);
+    match column {
+        Some(column) => found.in_column(column),
+        None => found,
+    }
+}
