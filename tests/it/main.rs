@@ -1,12 +1,16 @@
 //! Tests of the whole product through its front doors, one file for each area.
 
+mod customers;
 mod db_backup;
 mod db_engines;
 mod db_postgres;
 mod db_schema;
 mod db_scratch;
+mod front_door;
+mod health;
+mod orders;
+mod paging;
 mod plugin_engine;
 mod plugin_http;
 mod plugin_records;
 mod plugin_rig;
-mod health;

@@ -34,7 +34,8 @@ impl Faults {
     /// A text of at most `chars_max` characters.
     pub fn optional_text(&mut self, pointer: &str, value: &str, chars_max: usize) {
         if value.len() > chars_max && value.chars().count() > chars_max {
-            self.add(pointer, "too_long", format!("must have at most {chars_max} characters"));
+            let message = format!("must have at most {chars_max} characters");
+            self.0.push(Fault::new(pointer, "too_long", message).with("max", chars_max));
         }
         if value.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
             self.add(pointer, "bad_character", "must not contain control characters");
@@ -76,14 +77,16 @@ impl Faults {
     /// A list of at most `items_max`.
     pub fn count(&mut self, pointer: &str, items: usize, items_max: usize) {
         if items > items_max {
-            self.add(pointer, "too_many", format!("must have at most {items_max} items"));
+            let message = format!("must have at most {items_max} items");
+            self.0.push(Fault::new(pointer, "too_many", message).with("max", items_max));
         }
     }
 
     /// A number between two others.
     pub fn range(&mut self, pointer: &str, value: i64, low: i64, high: i64) {
         if !(low..=high).contains(&value) {
-            self.add(pointer, "out_of_range", format!("must be from {low} to {high}"));
+            let message = format!("must be from {low} to {high}");
+            self.0.push(Fault::new(pointer, "out_of_range", message).with("min", low).with("max", high));
         }
     }
 
@@ -94,7 +97,7 @@ impl Faults {
         }
         if document.values().any(|value| nests_deeper(value, DOCUMENT_DEPTH_MAX - 1)) {
             let message = format!("must not nest deeper than {DOCUMENT_DEPTH_MAX} levels");
-            self.add(pointer, "too_deep", message);
+            self.0.push(Fault::new(pointer, "too_deep", message).with("max", DOCUMENT_DEPTH_MAX));
         }
         let bytes = serde_json::to_string(document).map_or(usize::MAX, |text| text.len());
         if bytes > DOCUMENT_BYTES_MAX {
