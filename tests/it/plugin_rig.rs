@@ -20,7 +20,7 @@ use hospes::ops::plugins::{Ack, ActionOutcome, PluginEvent, actions, packages};
 use hospes::ops::{Core, customers, tenants};
 use hospes::plugin::{Artifacts, PluginHost, Sandbox};
 use hospes_tests::{Engine, Harness, TestDb};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Everything that a test of plugins needs.
 pub(crate) struct Rig {

@@ -54,7 +54,7 @@ impl PluginHost {
         let effects = Effects::with(ack);
         let mut turn = None;
         for attempt in 1..=ATTEMPTS_MAX {
-            let prepared = self.prepare_outcome(&beginning, &call, (attempt, &effects));
+            let prepared = Box::pin(self.prepare_outcome(&beginning, &call, (attempt, &effects)));
             let written = beginning.core.write_once(actor, prepared, |tx, (commit, outcome)| {
                 Box::pin(async move {
                     if let Some(commit) = commit {

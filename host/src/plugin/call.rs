@@ -42,6 +42,18 @@ pub(super) enum Answer {
     Blocks(Vec<exports::panels::Block>),
 }
 
+impl Answer {
+    /// The cursor of the next chunk; nothing if this is no answer of that kind.
+    pub(super) fn into_cursor(self) -> Option<Option<String>> {
+        if let Self::Cursor(cursor) = self { Some(cursor) } else { None }
+    }
+
+    /// The cursor of the next chunk, if there is a next chunk.
+    pub(super) fn next_cursor(&self) -> Option<&str> {
+        if let Self::Cursor(cursor) = self { cursor.as_deref() } else { None }
+    }
+}
+
 /// Why there is no answer.
 pub(super) enum Failure {
     /// The guest broke off or was stopped: a stable code, and a description for

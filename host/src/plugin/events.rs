@@ -55,18 +55,15 @@ impl PluginHost {
         beginning.attempt = chunk.attempt.saturating_sub(1);
         let call = Call::Job { job: chunk.job, due_at: chunk.due_at.as_micros(), cursor: chunk.cursor };
         let effects = Effects::Commit(Arc::new(move |answer| Some(acknowledge(&ack, answer))));
-        match self.run(beginning, call, effects).await? {
-            Answer::Cursor(cursor) => Ok(Delivered::Committed(cursor)),
-            _ => Err(Error::internal("a job answered with something else than a cursor")),
-        }
+        let answer = self.run(beginning, call, effects).await?.into_cursor();
+        let cursor =
+            answer.ok_or_else(|| Error::internal("a job answered with something else than a cursor"))?;
+        Ok(Delivered::Committed(cursor))
     }
 }
 
 fn acknowledge(ack: &JobAck, answer: &Answer) -> Ack {
-    let cursor: Option<Arc<str>> = match answer {
-        Answer::Cursor(Some(cursor)) => Some(cursor.as_str().into()),
-        _ => None,
-    };
+    let cursor: Option<Arc<str>> = answer.next_cursor().map(Arc::from);
     let ack = Arc::clone(ack);
     Arc::new(move |tx| {
         let (ack, cursor) = (Arc::clone(&ack), cursor.clone());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::PluginHost;
-use super::call::{Answer, Call};
+use super::call::Call;
 use super::inspect::inspect;
 use super::invocation::Point;
 use super::registry::{Enabled, permissions_of};
@@ -53,14 +53,14 @@ impl PluginHost {
         for _ in 0..CHUNKS_MAX {
             let beginning = self.begin(enabled, plugin_actor(enabled, None), Point::Lifecycle)?;
             let last = Arc::clone(&ack);
-            let effects = Effects::Commit(Arc::new(move |answer| match answer {
-                Answer::Cursor(Some(_)) => None,
-                _ => Some(Arc::clone(&last)),
+            let effects = Effects::Commit(Arc::new(move |answer| match answer.next_cursor() {
+                Some(_) => None,
+                None => Some(Arc::clone(&last)),
             }));
             let call = Call::Migrate { from: from.clone(), cursor };
-            match self.run(beginning, call, effects).await? {
-                Answer::Cursor(Some(next)) => cursor = Some(next),
-                _ => return Ok(()),
+            cursor = self.run(beginning, call, effects).await?.into_cursor().flatten();
+            if cursor.is_none() {
+                return Ok(());
             }
         }
         let message = format!("its migration is not done after {CHUNKS_MAX} chunks");

@@ -87,12 +87,10 @@ fn to_json(manifest: &Manifest, blocks: Vec<contract::Block>) -> Result<Vec<Valu
     let mut open = 0_usize;
     let mut shown = Vec::with_capacity(blocks.len());
     for block in blocks {
-        match &block {
-            contract::Block::GroupStart(_) => open += 1,
-            contract::Block::GroupEnd => {
-                open = open.checked_sub(1).ok_or("a group ends that has not begun")?;
-            }
-            _ => {}
+        if matches!(block, contract::Block::GroupStart(_)) {
+            open += 1;
+        } else if matches!(block, contract::Block::GroupEnd) {
+            open = open.checked_sub(1).ok_or("a group ends that has not begun")?;
         }
         shown.push(block_json(manifest, block)?);
     }

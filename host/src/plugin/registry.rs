@@ -254,13 +254,9 @@ impl Registry {
             Some(component) => component,
             None => self.artifacts.compile(engine, digest, bytes).await?,
         };
-        let loaded = self.link(&component).map_err(|error| match error {
-            Error::Internal(cause) => Error::invalid(
-                "",
-                "not_linkable",
-                format!("the component does not fit the contract: {cause}"),
-            ),
-            other => other,
+        let loaded = self.link(&component).map_err(|error| {
+            let Error::Internal(cause) = error else { return error };
+            Error::invalid("", "not_linkable", format!("the component does not fit the contract: {cause}"))
         })?;
         self.components.insert(digest.to_owned(), Arc::new(loaded)).await;
         Ok(())

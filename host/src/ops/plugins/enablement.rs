@@ -18,8 +18,9 @@ use crate::domain::audit::Entry;
 use crate::domain::field::{FieldDeclaration, FieldEntity, FieldType, Label};
 use crate::domain::grant::{Grant, Grants};
 use crate::domain::ids::TenantId;
-use crate::domain::manifest::{Field, Manifest, ScalarType, Schedule};
+use crate::domain::manifest::{Field, Manifest, ScalarType};
 use crate::domain::permission::Permission;
+use crate::domain::schedule::next_due;
 use crate::domain::schema::Schema;
 use crate::error::{Error, Fault, Result};
 use crate::ops::{self, Core};
@@ -245,7 +246,7 @@ async fn prepare(
     let facts = facts.ok_or_else(|| Error::not_found("tenant", &actor.tenant))?;
     let mut schedules = Vec::new();
     for job in &manifest.jobs {
-        let due_at = next_run(&job.schedule, now, &facts.time_zone)?;
+        let due_at = next_due(&job.schedule, &facts.time_zone, now)?;
         schedules.push((job.name.clone(), json!(job.schedule), due_at));
     }
     let changes = json!({
@@ -281,6 +282,9 @@ async fn apply(tx: &mut Tx, prepared: &Prepared) -> Result<()> {
         for (job, schedule, due_at) in schedules {
             plugins::put_schedule(tx, tenant, &row.plugin, job, (schedule, *due_at)).await?;
         }
+        if *backfill && !events.is_empty() {
+            ops::events::start_backfill(tx, tenant, &consumer, events, row.at).await?;
+        }
     }
     if row.state == "disabled" && !is_configuration {
         ops::events::unsubscribe(tx, tenant, &consumer).await?;
@@ -305,54 +309,9 @@ fn declarations(manifest: &Manifest) -> Vec<FieldDeclaration> {
     manifest.fields.iter().map(declaration).collect()
 }
 
-/// When a schedule is due next, in the tenant's time zone.
-///
-/// # Errors
-/// [`Error::Internal`] for a time zone that does not exist.
-pub fn next_run(schedule: &Schedule, after: Timestamp, time_zone: &str) -> Result<Timestamp> {
-    match schedule {
-        Schedule::EveryMinutes(minutes) => Ok(after.plus_seconds(i64::from(*minutes) * 60)),
-        Schedule::Daily(at) => {
-            let time: jiff::civil::Time = at.parse().map_err(Error::internal)?;
-            let zone = jiff::tz::TimeZone::get(time_zone).map_err(Error::internal)?;
-            let now = after.to_jiff().to_zoned(zone.clone());
-            let mut day = now.date();
-            loop {
-                // A time that a change of the clock skips is due at the end of the gap.
-                let due = day.to_datetime(time).to_zoned(zone.clone()).map_err(Error::internal)?;
-                let due = Timestamp::from_micros(due.timestamp().as_microsecond());
-                if due > after {
-                    return Ok(due);
-                }
-                day = day.tomorrow().map_err(Error::internal)?;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn at(text: &str) -> Timestamp {
-        Timestamp::parse(text).unwrap()
-    }
-
-    #[test]
-    fn a_daily_job_is_due_at_its_time_in_the_tenants_zone() {
-        let daily = Schedule::Daily("03:30".to_owned());
-        let due = next_run(&daily, at("2026-03-01T00:00:00Z"), "Asia/Shanghai").unwrap();
-        assert_eq!(due, at("2026-03-01T19:30:00Z"));
-        assert_eq!(next_run(&daily, due, "Asia/Shanghai").unwrap(), at("2026-03-02T19:30:00Z"));
-    }
-
-    #[test]
-    fn a_daily_job_survives_the_change_of_the_clock() {
-        let daily = Schedule::Daily("02:30".to_owned());
-        let gap = next_run(&daily, at("2026-03-28T12:00:00Z"), "Europe/Berlin").unwrap();
-        assert_eq!(gap, at("2026-03-29T01:30:00Z"));
-        assert_eq!(next_run(&daily, gap, "Europe/Berlin").unwrap(), at("2026-03-30T00:30:00Z"));
-    }
 
     #[test]
     fn settings_are_changed_by_merge_patch() {

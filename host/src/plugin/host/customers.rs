@@ -197,15 +197,11 @@ pub(super) fn typed<T: DeserializeOwned>(pointer: &str, text: &str) -> Answered<
 
 /// Faults of one input among several.
 pub(super) fn below(position: usize, error: Error) -> Error {
-    match error {
-        Error::Invalid { mut faults } => {
-            for fault in &mut faults {
-                fault.pointer.insert_str(0, &format!("/{position}"));
-            }
-            Error::Invalid { faults }
-        }
-        other => other,
+    let Error::Invalid { mut faults } = error else { return error };
+    for fault in &mut faults {
+        fault.pointer.insert_str(0, &format!("/{position}"));
     }
+    Error::Invalid { faults }
 }
 
 fn scalar(value: types::Scalar) -> Scalar {
