@@ -6,6 +6,7 @@ mod db_engines;
 mod db_postgres;
 mod db_schema;
 mod db_scratch;
+mod events_dispatch;
 mod front_door;
 mod health;
 mod orders;

@@ -16,7 +16,7 @@ statements! {
             last_error = NULL, started_at = excluded.started_at, finished_at = NULL";
     DELETE = "DELETE FROM backfills WHERE tenant = $1 AND consumer = $2";
     FIND = "
-        SELECT consumer, state, event_names, horizon, cursor_customer, cursor_at, cursor_id, records,
+        SELECT state, event_names, horizon, cursor_customer, cursor_at, cursor_id, records,
             attempts, last_error, started_at, finished_at
         FROM backfills
         WHERE tenant = $1
@@ -80,7 +80,6 @@ pub(crate) struct Cursor {
 /// A backfill.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(crate) struct BackfillRow {
-    pub(crate) consumer: String,
     pub(crate) state: String,
     pub(crate) event_names: Json<Vec<String>>,
     pub(crate) horizon: Option<i64>,
@@ -149,8 +148,7 @@ pub(crate) async fn advance(
     tx: &mut Tx,
     key: (&TenantId, &str),
     token: &str,
-    cursor: &Cursor,
-    records: u32,
+    (cursor, records): (&Cursor, u32),
     leased_until: Timestamp,
 ) -> Result<bool> {
     let Cursor { customer, at, id } = cursor;

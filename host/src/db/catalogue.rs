@@ -15,6 +15,7 @@ const MODULES: &[Module] = &[
     ("deliveries", super::deliveries::STATEMENTS),
     ("documents", super::documents::STATEMENTS),
     ("feed", super::feed::STATEMENTS),
+    ("history", super::history::STATEMENTS),
     ("idempotency", super::idempotency::STATEMENTS),
     ("imports", super::imports::STATEMENTS),
     ("kv", super::kv::STATEMENTS),

@@ -18,6 +18,7 @@ mod doorbell;
 mod error;
 pub(crate) mod feed;
 mod filter;
+pub(crate) mod history;
 pub(crate) mod idempotency;
 pub(crate) mod imports;
 pub(crate) mod kv;

@@ -20,6 +20,13 @@ macro_rules! columns {
 }
 
 statements! {
+    FIND = concat!("
+        SELECT ", columns!(), "
+        FROM timeline
+        WHERE tenant = $1
+          AND customer_id = $2
+          AND occurred_at = $3
+          AND id = $4");
     FIND_BY_IDENTITY = concat!("
         SELECT ", columns!(), "
         FROM timeline
@@ -101,6 +108,20 @@ pub(crate) async fn find_by_identity(
     let row: Option<EntryRow> =
         tx.fetch_optional(FIND_BY_IDENTITY, args![tenant, source, external_id]).await?;
     Ok(row.map(TimelineEntry::from))
+}
+
+/// Those of the entries that exist, in no order; the caller bounds the number of ids.
+pub(crate) async fn find_many(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    keys: &[(CustomerId, Timestamp, TimelineId)],
+) -> Result<Vec<TimelineEntry>> {
+    let mut entries = Vec::with_capacity(keys.len());
+    for (customer, at, id) in keys {
+        let row: Option<EntryRow> = tx.fetch_optional(FIND, args![tenant, customer, *at, id]).await?;
+        entries.extend(row.map(TimelineEntry::from));
+    }
+    Ok(entries)
 }
 
 /// Inserts an entry; false if its source has stated it before.

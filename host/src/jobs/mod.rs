@@ -3,6 +3,7 @@
 //! A loop holds no state that matters: whatever it was doing when the server
 //! ended is found again in the database.
 
+pub mod backfill;
 pub mod backoff;
 pub mod dispatch;
 pub mod imports;
@@ -27,6 +28,7 @@ pub async fn start(app: &App, policy: retention::Policy) -> Result<()> {
     let plugins: Arc<dyn dispatch::Consumer> = Arc::new(plugins::PluginConsumer::new(Arc::clone(&app.core)));
     let consumers = dispatch::Consumers::from([("plugin", plugins)]);
     app.spawn(dispatch::Dispatcher::new(Arc::clone(&app.core), consumers, shutdown.clone()).run());
+    app.spawn(backfill::Backfiller::new(Arc::clone(&app.core), shutdown.clone()).run());
     app.spawn(schedules::Runner::new(Arc::clone(&app.core), shutdown.clone()).run());
     for _ in 0..imports::LOOPS {
         app.spawn(imports::run(Arc::clone(&app.core), shutdown.clone()));
