@@ -11,6 +11,7 @@ mod front_door;
 mod health;
 mod orders;
 mod paging;
+mod imports;
 mod plugin_engine;
 mod plugin_http;
 mod plugin_records;

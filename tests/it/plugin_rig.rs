@@ -34,13 +34,13 @@ pub(crate) struct Rig {
 }
 
 /// One engine for all tests of this process, as a server has one.
-fn sandbox() -> Arc<Sandbox> {
+pub(crate) fn sandbox() -> Arc<Sandbox> {
     static SANDBOX: OnceLock<Arc<Sandbox>> = OnceLock::new();
     Arc::clone(SANDBOX.get_or_init(|| Arc::new(Sandbox::new().expect("this machine runs WebAssembly"))))
 }
 
 /// One cache of compiled guests for all tests of this process.
-fn artifacts() -> Artifacts {
+pub(crate) fn artifacts() -> Artifacts {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| tempfile::tempdir().expect("there is room for temporary files"));
     let dir = Dir::open_ambient_dir(folder.path(), ambient_authority()).expect("the folder is there");

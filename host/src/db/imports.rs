@@ -32,7 +32,7 @@ statements! {
         LIMIT $3";
     COUNT_RECEIVING = "
         SELECT CAST(COUNT(*) AS BIGINT) AS count
-        FROM (SELECT id FROM import_jobs WHERE tenant = $1 AND state = 'receiving' LIMIT 100) AS some";
+        FROM (SELECT id FROM import_jobs WHERE tenant = $1 AND state = 'receiving' LIMIT 100) AS waiting";
     INSERT_CHUNK = "
         INSERT INTO import_chunks (tenant, import, start, bytes)
         VALUES ($1, $2, $3, $4)";

@@ -242,7 +242,7 @@ async fn list_import_errors(
     let head = stream::once(async { Ok(Bytes::from("\u{feff}line,column,code,message,value\r\n")) });
     let locale = actor.locale;
     let tail = stream::once(async move { more(import.faults_dropped, locale) });
-    let pages = stream::try_unfold((state, actor, id, 0), |(state, actor, id, after)| async move {
+    let pages = stream::try_unfold((state, actor, id, -1), |(state, actor, id, after)| async move {
         let faults = imports::faults(&state.core, &actor, &id, after).await?;
         let Some(last) = faults.last().map(|fault| fault.seq) else {
             return Ok(None);

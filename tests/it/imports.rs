@@ -1,0 +1,501 @@
+//! Files become records: through the upload, the job and the API that shows the result.
+
+use std::fmt::Write as _;
+
+use axum::http::Method;
+use hospes::domain::actor::{Actor, Locale};
+use hospes::domain::money::Currency;
+use hospes::domain::permission::{Permission, Role};
+use hospes::domain::tenant::NewTenant;
+use hospes::domain::token::NewToken;
+use hospes::domain::user::Password;
+use hospes::jobs::imports::{self, Session};
+use hospes::ops::imports::work::{ABANDONED_SECONDS, CONTENT_KEPT_SECONDS, LEASE_SECONDS, Step};
+use hospes::ops::{tenants, tokens};
+use hospes::plugin::PluginHost;
+use hospes_tests::{TestApp, both_engines};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+
+use crate::plugin_rig::{artifacts, sandbox};
+
+/// A tenant that imports, and the token that it does so with.
+pub(crate) struct Importer<'a> {
+    pub(crate) app: &'a TestApp,
+    pub(crate) operator: Actor,
+    pub(crate) token: String,
+}
+
+impl<'a> Importer<'a> {
+    /// A new tenant with an integration's token.
+    pub(crate) async fn new(app: &'a TestApp, slug: &str) -> Self {
+        if app.core.plugins().is_err() {
+            PluginHost::connect(&app.core, sandbox(), artifacts());
+        }
+        let new = NewTenant {
+            slug: slug.to_owned(),
+            name: slug.to_owned(),
+            locale: Locale::En,
+            time_zone: "Asia/Shanghai".to_owned(),
+            currency: Currency::parse("USD").unwrap(),
+            owner_login: "owner".to_owned(),
+            owner_name: "Owner".to_owned(),
+            owner_password: Password::new("correct horse battery"),
+        };
+        let (tenant, _owner) = tenants::create(&app.core, new).await.unwrap();
+        let operator = Actor::operator(tenant.id);
+        let mut importer = Self { app, operator, token: String::new() };
+        importer.token = importer.token_with(Role::Owner, None).await;
+        importer
+    }
+
+    /// Another token of the tenant.
+    pub(crate) async fn token_with(&self, role: Role, permissions: Option<Vec<Permission>>) -> String {
+        let new = NewToken {
+            name: "import".to_owned(),
+            roles: vec![role],
+            permissions,
+            org_unit_id: None,
+            expires_at: None,
+        };
+        let made = tokens::create(&self.app.core, &self.operator, new).await.unwrap();
+        made.secret.unwrap()
+    }
+
+    /// Makes a job and answers its address.
+    pub(crate) async fn start(&self, entity: &str, mapping: &Value) -> String {
+        let body = json!({"entity": entity, "source": "shop", "mapping": mapping});
+        let made = self.app.post("/api/v1/imports").token(&self.token).json(body).await.expect(201);
+        format!("/api/v1/imports/{}", made.json()["id"].as_str().unwrap())
+    }
+
+    /// Uploads a whole file.
+    pub(crate) async fn upload(&self, job: &str, file: impl Into<Vec<u8>>) {
+        let address = format!("{job}/content");
+        let sent = self.app.put(&address).token(&self.token).body("text/csv", file.into());
+        assert_eq!(sent.await.expect(202).json()["state"], "queued");
+    }
+
+    /// Makes a job, uploads the file, works on it, and answers what came of it.
+    pub(crate) async fn import(&self, entity: &str, mapping: &Value, file: impl Into<Vec<u8>>) -> Value {
+        let job = self.start(entity, mapping).await;
+        self.upload(&job, file).await;
+        self.work().await;
+        self.get(&job).await
+    }
+
+    /// Works on jobs until there is none.
+    pub(crate) async fn work(&self) {
+        while imports::run_once(&self.app.core, &self.app.app.shutdown_token()).await.unwrap() {}
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        self.app.get(path).token(&self.token).await.expect(200).json()
+    }
+
+    /// Every item of a list.
+    pub(crate) async fn all(&self, path: &str) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut cursor = String::new();
+        let separator = if path.contains('?') { '&' } else { '?' };
+        loop {
+            let page = self.get(&format!("{path}{separator}limit=200{cursor}")).await;
+            items.extend(page["items"].as_array().unwrap().iter().cloned());
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return items,
+            }
+        }
+    }
+
+    /// The rows of a job's error file, without the header.
+    async fn errors(&self, job: &str) -> Vec<Vec<String>> {
+        let file = self.app.get(&format!("{job}/errors")).token(&self.token).await.expect(200).text();
+        let file = file.strip_prefix('\u{feff}').expect("the file begins with a mark");
+        let mut lines = file.split("\r\n").filter(|line| !line.is_empty());
+        assert_eq!(lines.next(), Some("line,column,code,message,value"));
+        lines.map(|line| line.split(',').map(str::to_owned).collect()).collect()
+    }
+}
+
+/// How the orders of these tests are written.
+fn orders() -> Value {
+    json!({
+        "format": "csv",
+        "time": {"time_zone": "UTC"},
+        "fields": {
+            "external_id": {"column": "id"},
+            "customer.external_id": {"column": "who"},
+            "customer.kind": {"constant": "person"},
+            "ordered_at": {"column": "day"},
+            "currency": {"constant": "USD"},
+            "total": {"column": "paid"},
+            "channel": {"constant": "shop"},
+        },
+    })
+}
+
+/// The same for files without an order id.
+fn purchases() -> Value {
+    let mut mapping = orders();
+    mapping["fields"]["external_id"] = json!({"columns": ["who", "day", "paid"], "occurrence": true});
+    mapping
+}
+
+fn customers() -> Value {
+    json!({"format": "csv", "fields": {
+        "external_id": {"column": "编号"}, "name": {"column": "姓名"}, "tags": {"column": "标签"},
+    }})
+}
+
+fn counts(import: &Value) -> [i64; 4] {
+    ["created", "updated", "unchanged", "failed"].map(|count| import["progress"][count].as_i64().unwrap())
+}
+
+/// A file of `rows` purchases, all of them equal to another one.
+fn twins(rows: usize) -> String {
+    let mut file = "who,day,paid\n".to_owned();
+    for row in 0..rows {
+        writeln!(file, "{},2026-01-0{},9.99", row % 7, row % 3 + 1).unwrap();
+    }
+    file
+}
+
+both_engines! {
+    async fn rows_become_orders_and_the_customers_that_they_name(app: TestApp) {
+        let importer = Importer::new(&app, "shop").await;
+        let file = "id,who,day,paid\n1,王芳,2026-01-01,29.33\n2,王芳,2026-01-02 08:00:00,0.00\n";
+        let import = importer.import("orders", &orders(), file).await;
+        assert_eq!((import["state"].as_str(), counts(&import)), (Some("succeeded"), [2, 0, 0, 0]), "{import}");
+        let orders = importer.all("/api/v1/orders").await;
+        assert_eq!(orders.len(), 2);
+        assert_eq!(orders[0]["total"], json!({"amount_minor": 2933, "currency": "USD"}));
+        assert_eq!(orders[0]["ordered_at"], "2026-01-01T00:00:00.000000Z");
+        let customers = importer.all("/api/v1/customers").await;
+        assert_eq!(customers.len(), 1);
+        assert_eq!(customers[0]["identities"], json!([{"source": "shop", "external_id": "王芳"}]));
+    }
+
+    async fn a_file_is_read_in_the_encoding_that_it_has(app: TestApp) {
+        let importer = Importer::new(&app, "shop").await;
+        let text = "编号,姓名,标签\n1,\"王\n芳\",常客；会员\n";
+        let mut marked = b"\xef\xbb\xbf".to_vec();
+        marked.extend_from_slice(text.as_bytes());
+        // The same text as a Chinese spreadsheet saves it.
+        let gb: &[u8] = b"\xb1\xe0\xba\xc5,\xd0\xd5\xc3\xfb,\xb1\xea\xc7\xa9\n1,\"\xcd\xf5\n\xb7\xbc\",\xb3\xa3\xbf\xcd\xa3\xbb\xbb\xe1\xd4\xb1\n";
+        for (file, encoding, expected) in [
+            (text.as_bytes(), "utf-8", [1, 0, 0, 0]),
+            (marked.as_slice(), "utf-8", [0, 0, 1, 0]),
+            (gb, "gb18030", [0, 0, 1, 0]),
+        ] {
+            let import = importer.import("customers", &customers(), file).await;
+            assert_eq!((import["encoding"].as_str(), counts(&import)), (Some(encoding), expected), "{import}");
+        }
+        let customers = importer.all("/api/v1/customers").await;
+        assert_eq!(customers[0]["name"], "王\n芳");
+        assert_eq!(customers[0]["tags"], json!(["会员", "常客"]));
+    }
+
+    async fn a_malformed_row_is_named_and_does_not_stop_the_others(app: TestApp) {
+        let importer = Importer::new(&app, "shop").await;
+        let file = "id,who,day,paid\n1,a,2026-01-01,1.00\n2,a,2026-13-01,1.00\n3,a,2026-01-01\n\
+            4,a,2026-01-01,=1+1\n5,\"a,2026-01-01,1.00\n6,a,2026-01-02,2.00\n";
+        let job = importer.start("orders", &orders()).await;
+        importer.upload(&job, file).await;
+        importer.work().await;
+        let import = importer.get(&job).await;
+        assert_eq!((import["state"].as_str(), counts(&import)), (Some("succeeded"), [2, 0, 0, 4]), "{import}");
+        let errors = importer.errors(&job).await;
+        let places: Vec<_> = errors.iter().map(|row| [row[0].as_str(), &row[1], &row[2]]).collect();
+        assert_eq!(places, [
+            ["3", "day", "not_a_time"],
+            ["4", "4", "column_count"],
+            ["5", "paid", "not_an_amount"],
+            ["6", "2", "unclosed_quote"],
+        ]);
+        assert_eq!(errors[2].last().unwrap(), "'=1+1");
+    }
+
+    async fn equal_rows_are_different_orders_and_the_same_ones_the_next_time(app: TestApp) {
+        let importer = Importer::new(&app, "shop").await;
+        let first = importer.import("orders", &purchases(), twins(60)).await;
+        assert_eq!(counts(&first), [60, 0, 0, 0], "{first}");
+        let before = importer.all("/api/v1/orders").await;
+        let again = importer.import("orders", &purchases(), twins(60)).await;
+        assert_eq!(counts(&again), [0, 0, 60, 0], "{again}");
+        assert_eq!(importer.all("/api/v1/orders").await, before);
+        let more = importer.import("orders", &purchases(), twins(61)).await;
+        assert_eq!(counts(&more), [1, 0, 60, 0], "{more}");
+    }
+
+    async fn an_import_goes_on_where_a_crash_has_left_it(app: TestApp) {
+        let importer = Importer::new(&app, "shop").await;
+        let job = importer.start("orders", &purchases()).await;
+        importer.upload(&job, twins(1_200)).await;
+        let mut session = Session::lease(&app.core).await.unwrap().expect("a job is queued");
+        assert_eq!(session.step().await.unwrap(), Step::More);
+        // A crash tells nobody: the job is not free before its lease has run out.
+        drop(session);
+        assert_eq!(counts(&importer.get(&job).await), [500, 0, 0, 0]);
+        assert!(Session::lease(&app.core).await.unwrap().is_none());
+        app.clock.advance_seconds(LEASE_SECONDS + 1);
+        importer.work().await;
+        let import = importer.get(&job).await;
+        assert_eq!((import["state"].as_str(), counts(&import)), (Some("succeeded"), [1_200, 0, 0, 0]), "{import}");
+        let again = importer.import("orders", &purchases(), twins(1_200)).await;
+        assert_eq!(counts(&again), [0, 0, 1_200, 0], "{again}");
+    }
+
+    async fn two_nodes_never_work_on_one_import(app: TestApp) {
+        let importer = Importer::new(&app, "shop").await;
+        let job = importer.start("orders", &purchases()).await;
+        importer.upload(&job, twins(1_100)).await;
+        let mut slow = Session::lease(&app.core).await.unwrap().expect("a job is queued");
+        app.clock.advance_seconds(LEASE_SECONDS + 1);
+        let mut other = Session::lease(&app.core).await.unwrap().expect("the lease has run out");
+        assert_eq!(other.step().await.unwrap(), Step::More);
+        assert_eq!(slow.step().await.unwrap(), Step::Ended, "the slow node has lost the job");
+        while other.step().await.unwrap() == Step::More {}
+        assert_eq!(counts(&importer.get(&job).await), [1_100, 0, 0, 0]);
+    }
+
+    async fn an_upload_that_broke_off_goes_on(app: TestApp) {
+        let importer = Importer::new(&app, "shop").await;
+        let job = importer.start("orders", &orders()).await;
+        let address = format!("{job}/content");
+        let put = |query: &str, body: &'static str| {
+            app.put(&format!("{address}{query}")).token(&importer.token).body("text/csv", body)
+        };
+        let part = put("?partial=true", "id,who,day,paid\n1,a,2026-").await.expect(202).json();
+        assert_eq!((part["state"].as_str(), part["received_bytes"].as_i64()), (Some("receiving"), Some(25)));
+        let wrong = put("?offset=7", "x").await.expect(409).json();
+        assert_eq!(wrong["code"], "import_offset");
+        put("?offset=25", "01-01,1.00\n").await.expect(202);
+        put("", "id,who,day,paid\n").await.expect(409);
+        importer.work().await;
+        assert_eq!(counts(&importer.get(&job).await), [1, 0, 0, 0]);
+    }
+
+    async fn an_upload_from_the_start_replaces_what_had_arrived(app: TestApp) {
+        let importer = Importer::new(&app, "shop").await;
+        let job = importer.start("orders", &orders()).await;
+        let part = app.put(&format!("{job}/content?partial=true")).token(&importer.token);
+        part.body("text/csv", "rubbish").await.expect(202);
+        importer.upload(&job, "id,who,day,paid\n1,a,2026-01-01,1.00\n").await;
+        importer.work().await;
+        assert_eq!(counts(&importer.get(&job).await), [1, 0, 0, 0]);
+    }
+
+    async fn a_cancelled_import_takes_no_file_and_writes_no_more_rows(app: TestApp) {
+        let importer = Importer::new(&app, "shop").await;
+        let waiting = importer.start("orders", &orders()).await;
+        let cancel = |job: &str| app.post(&format!("{job}/cancel")).token(&importer.token);
+        assert_eq!(cancel(&waiting).await.expect(200).json()["state"], "cancelled");
+        assert_eq!(cancel(&waiting).await.expect(409).json()["code"], "import_ended");
+        let upload = app.put(&format!("{waiting}/content")).token(&importer.token);
+        assert_eq!(upload.body("text/csv", "id\n").await.expect(409).json()["code"], "import_not_receiving");
+
+        let running = importer.start("orders", &purchases()).await;
+        importer.upload(&running, twins(1_200)).await;
+        let mut session = Session::lease(&app.core).await.unwrap().expect("a job is queued");
+        assert_eq!(session.step().await.unwrap(), Step::More);
+        cancel(&running).await.expect(200);
+        assert_eq!(session.step().await.unwrap(), Step::Ended);
+        let import = importer.get(&running).await;
+        assert_eq!((import["state"].as_str(), counts(&import)), (Some("cancelled"), [500, 0, 0, 0]));
+    }
+
+    async fn every_fault_of_a_mapping_is_told_before_anything_is_uploaded(app: TestApp) {
+        let importer = Importer::new(&app, "shop").await;
+        let mut mapping = orders();
+        mapping["time"]["time_zone"] = json!("Mars/Olympus");
+        mapping["fields"]["totals"] = json!({"column": "x"});
+        mapping["fields"]["total"] = json!({});
+        let body = json!({"entity": "orders", "source": "shop", "mapping": mapping});
+        let refused = app.post("/api/v1/imports").token(&importer.token).json(body).await.expect(422).json();
+        let pointers: Vec<_> =
+            refused["errors"].as_array().unwrap().iter().map(|fault| fault["pointer"].as_str().unwrap()).collect();
+        for expected in ["/mapping/time/time_zone", "/mapping/fields/totals", "/mapping/fields/total"] {
+            assert!(pointers.contains(&expected), "{expected} in {pointers:?}");
+        }
+    }
+
+    async fn a_file_that_is_none_is_refused(app: TestApp) {
+        let importer = Importer::new(&app, "shop").await;
+        let job = importer.start("orders", &orders()).await;
+        let put = |kind: &str, body: &'static [u8]| {
+            app.put(&format!("{job}/content")).token(&importer.token).body(kind, body)
+        };
+        put("application/json", b"{}").await.expect(415);
+        put("application/x-ndjson", b"{}").await.expect(415);
+        put("text/csv", b"").await.expect(422);
+        put("text/csv", b"\xff\xfei\0d\0").await.expect(422);
+        let zipped = put("text/csv", b"x").header("content-encoding", "gzip");
+        zipped.await.expect(415);
+        put("text/csv", b"id,who\n").await.expect(202);
+        importer.work().await;
+        let import = importer.get(&job).await;
+        assert_eq!(import["failure"]["code"], "columns", "{import}");
+        let missing: Vec<_> = importer.errors(&job).await.into_iter().map(|row| row[1].clone()).collect();
+        assert_eq!(missing, ["day", "paid"]);
+    }
+
+    async fn an_import_gives_up_when_too_many_rows_fail(app: TestApp) {
+        let importer = Importer::new(&app, "shop").await;
+        let mut file = "id,who,day,paid\n".to_owned();
+        for row in 0..10_600 {
+            writeln!(file, "{row},a,never,free").unwrap();
+        }
+        let job = importer.start("orders", &orders()).await;
+        importer.upload(&job, file).await;
+        importer.work().await;
+        let import = importer.get(&job).await;
+        assert_eq!(import["failure"]["code"], "too_many_failed_rows", "{import}");
+        assert_eq!(import["faults_kept"], 10_000);
+        let errors = importer.errors(&job).await;
+        assert_eq!(errors.len(), 10_001);
+        let last = errors.last().unwrap();
+        assert_eq!(last[2], "further_faults");
+        assert!(last[3].starts_with(&import["faults_dropped"].to_string()), "{last:?}");
+    }
+
+    async fn progress_streams_until_the_import_has_ended(app: TestApp) {
+        let importer = Importer::new(&app, "shop").await;
+        let job = importer.start("orders", &purchases()).await;
+        importer.upload(&job, twins(30)).await;
+        let stream = app.get(&format!("{job}/progress")).token(&importer.token).stream().await;
+        assert_eq!(stream.headers()["content-type"], "text/event-stream");
+        let (body, ()) = tokio::join!(stream.into_body().collect(), importer.work());
+        let text = String::from_utf8(body.unwrap().to_bytes().to_vec()).unwrap();
+        let states: Vec<Value> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("data:"))
+            .map(|data| serde_json::from_str::<Value>(data.trim()).unwrap())
+            .collect();
+        assert_eq!(states.first().unwrap()["state"], "queued");
+        assert_eq!(states.last().unwrap()["state"], "succeeded");
+        assert_eq!(counts(states.last().unwrap()), [30, 0, 0, 0]);
+    }
+
+    async fn a_foreign_import_looks_like_a_missing_one(app: TestApp) {
+        let importer = Importer::new(&app, "shop").await;
+        let stranger = Importer::new(&app, "stranger").await;
+        let job = importer.start("orders", &orders()).await;
+        importer.upload(&job, "id,who,day,paid\n1,a,2026-01-01,1.00\n").await;
+        for (method, path) in [
+            (Method::GET, job.clone()),
+            (Method::GET, format!("{job}/errors")),
+            (Method::GET, format!("{job}/progress")),
+            (Method::POST, format!("{job}/cancel")),
+            (Method::PUT, format!("{job}/content")),
+        ] {
+            let foreign = app.request(method.clone(), &path).token(&stranger.token);
+            let foreign = foreign.body("text/csv", "x").await.expect(404).json();
+            assert_eq!(foreign["code"], "not_found", "{method} {path}");
+        }
+        assert!(stranger.all("/api/v1/imports").await.is_empty());
+        importer.work().await;
+        assert_eq!(counts(&importer.get(&job).await), [1, 0, 0, 0]);
+        assert!(stranger.all("/api/v1/orders").await.is_empty());
+    }
+
+    async fn importing_needs_the_right_to_import_and_to_write_such_records(app: TestApp) {
+        let importer = Importer::new(&app, "shop").await;
+        for allowed in [Permission::ImportWrite, Permission::OrderWrite] {
+            let token = importer.token_with(Role::Owner, Some(vec![allowed])).await;
+            let body = json!({"entity": "orders", "source": "shop", "mapping": orders()});
+            let refused = app.post("/api/v1/imports").token(&token).json(body).await.expect(403).json();
+            assert_eq!(refused["code"], "forbidden");
+        }
+    }
+
+    async fn an_import_ends_when_its_maker_loses_the_right(app: TestApp) {
+        let importer = Importer::new(&app, "shop").await;
+        let other = importer.token_with(Role::Owner, None).await;
+        let job = importer.start("orders", &purchases()).await;
+        importer.upload(&job, twins(600)).await;
+        let mut session = Session::lease(&app.core).await.unwrap().expect("a job is queued");
+        assert_eq!(session.step().await.unwrap(), Step::More);
+        let id = app.get("/api/v1/tokens").token(&other).await.expect(200).json()["items"][0]["id"].clone();
+        let id = id.as_str().unwrap().to_owned();
+        app.delete(&format!("/api/v1/tokens/{id}")).token(&other).await.expect(204);
+        assert_eq!(session.step().await.unwrap(), Step::Ended);
+        let import = app.get(&job).token(&other).await.expect(200).json();
+        assert_eq!(import["failure"]["code"], "rights_lost", "{import}");
+        assert_eq!(counts(&import), [500, 0, 0, 0]);
+    }
+
+    async fn ndjson_is_imported_like_csv(app: TestApp) {
+        let importer = Importer::new(&app, "shop").await;
+        let mut mapping = orders();
+        mapping["format"] = json!("ndjson");
+        mapping["fields"]["customer.external_id"] = json!({"column": "/customer/id"});
+        let job = importer.start("orders", &mapping).await;
+        let file = "{\"id\":1,\"customer\":{\"id\":\"a\"},\"day\":\"2026-01-01\",\"paid\":29.33}\n{\"id\":\n";
+        let put = app.put(&format!("{job}/content")).token(&importer.token);
+        put.body("application/x-ndjson", file).await.expect(202);
+        importer.work().await;
+        assert_eq!(counts(&importer.get(&job).await), [1, 0, 0, 1]);
+        assert_eq!(importer.errors(&job).await[0][..3], ["2", "6", "bad_json"]);
+        assert_eq!(importer.all("/api/v1/orders").await[0]["total"]["amount_minor"], 2_933);
+    }
+
+    async fn products_and_timelines_are_imported_too(app: TestApp) {
+        let importer = Importer::new(&app, "shop").await;
+        let products = json!({"format": "csv", "fields": {
+            "external_id": {"column": "id"}, "sku": {"column": "id"}, "name": {"column": "name"},
+            "currency": {"constant": "USD"}, "price": {"column": "price"},
+        }});
+        let file = "id,name,price\nA,Tea,1.50\nB,Coffee,2.00\n";
+        assert_eq!(counts(&importer.import("products", &products, file).await), [2, 0, 0, 0]);
+        let changed = "id,name,price\nA,Tea,1.50\nB,Coffee,2.10\n";
+        assert_eq!(counts(&importer.import("products", &products, changed).await), [0, 1, 1, 0]);
+
+        importer.import("orders", &orders(), "id,who,day,paid\n1,a,2026-01-01,1.00\n").await;
+        let visits = json!({"format": "csv", "fields": {
+            "external_id": {"column": "id"}, "customer.external_id": {"column": "who"},
+            "occurred_at": {"column": "at"}, "type": {"constant": "visit"}, "object": {"column": "page"},
+        }});
+        let file = "id,who,at,page\n1,a,2026-01-02,/tea\n2,a,2026-01-02,/\n3,nobody,2026-01-02,/\n";
+        let import = importer.import("behaviour", &visits, file).await;
+        assert_eq!(counts(&import), [2, 0, 0, 1], "{import}");
+        assert_eq!(counts(&importer.import("behaviour", &visits, file).await), [0, 0, 2, 1]);
+        let calls = json!({"format": "csv", "fields": {
+            "external_id": {"column": "id"}, "customer.external_id": {"column": "who"},
+            "occurred_at": {"column": "at"}, "channel": {"constant": "phone"},
+            "direction": {"constant": "inbound"}, "summary": {"column": "page"},
+        }});
+        let import = importer.import("interactions", &calls, "id,who,at,page\n9,a,2026-01-03,Where is it?\n").await;
+        assert_eq!(counts(&import), [1, 0, 0, 0], "{import}");
+    }
+
+    async fn the_file_of_an_ended_import_is_deleted_after_a_day(app: TestApp) {
+        let importer = Importer::new(&app, "shop").await;
+        let ended = importer.start("orders", &purchases()).await;
+        importer.upload(&ended, twins(30)).await;
+        importer.work().await;
+        let abandoned = importer.start("orders", &orders()).await;
+        let kept = |job: &str| {
+            let job = job.to_owned();
+            let importer = &importer;
+            async move { importer.get(&job).await["has_content"].clone() }
+        };
+        assert!(!imports::purge_once(&app.core).await.unwrap());
+        app.clock.advance_seconds(CONTENT_KEPT_SECONDS + 1);
+        while imports::purge_once(&app.core).await.unwrap() {}
+        assert_eq!((kept(&ended).await, kept(&abandoned).await), (json!(false), json!(true)));
+        app.clock.advance_seconds(ABANDONED_SECONDS);
+        while imports::purge_once(&app.core).await.unwrap() {}
+        assert_eq!(importer.get(&abandoned).await["state"], "cancelled");
+    }
+
+    async fn only_so_many_imports_may_wait_for_their_file(app: TestApp) {
+        let importer = Importer::new(&app, "shop").await;
+        for _ in 0..hospes::ops::imports::RECEIVING_MAX {
+            importer.start("orders", &orders()).await;
+        }
+        let body = json!({"entity": "orders", "source": "shop", "mapping": orders()});
+        let refused = app.post("/api/v1/imports").token(&importer.token).json(body).await.expect(429).json();
+        assert_eq!(refused["code"], "imports_receiving");
+    }
+}
