@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::Result;
+use crate::jobs;
 use crate::ops::Core;
 use crate::ops::plugins::packages;
 
@@ -31,7 +32,8 @@ impl App {
     /// # Errors
     /// Those of the database.
     pub async fn start(&self) -> Result<()> {
-        packages::install_bundled(&self.core).await
+        packages::install_bundled(&self.core).await?;
+        jobs::start(self, jobs::retention::Policy::default()).await
     }
 
     /// Starts a background task that a shutdown waits for; it ends itself when

@@ -16,3 +16,4 @@ mod plugin_engine;
 mod plugin_http;
 mod plugin_records;
 mod plugin_rig;
+mod tidy;

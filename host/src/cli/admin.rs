@@ -136,7 +136,7 @@ fn password_of(source: &args::Password, ids: &dyn Ids) -> Outcome<(Password, Opt
 }
 
 /// A password that nobody can guess.
-fn make_up_password(ids: &dyn Ids) -> String {
+pub(super) fn make_up_password(ids: &dyn Ids) -> String {
     let mut password = String::with_capacity(PASSWORD_LETTERS);
     while password.len() < PASSWORD_LETTERS {
         let mut byte = [0];

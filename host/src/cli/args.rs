@@ -15,7 +15,7 @@ use crate::domain::permission::Role;
 const LONG_ABOUT: &str = "\
 A CRM server that owns customer data and hosts sandboxed WebAssembly plugins.
 
-Begin with `hospes admin create-tenant`, then `hospes serve`.
+`hospes demo` shows it with made-up data. For real use: `hospes admin create-tenant`, then `hospes serve`.
 
 Settings come from a TOML file (--config), are overruled by the environment (HOSPES_...) and that by flags; \
 `hospes serve --help` lists them all.";
@@ -40,6 +40,19 @@ pub(super) enum Verb {
         #[command(flatten)]
         settings: ServerSettings,
     },
+    /// Serve a made-up chain of bookshop cafés, to look around
+    ///
+    /// Makes a tenant with 300 customers and 3,000 orders on an embedded database, enables the membership
+    /// plugin, and prints the login and two commands to try. The data goes away at the end unless --data
+    /// names a folder for it.
+    Demo {
+        /// Folder to keep the demo in; a second run goes on with what is there
+        #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+        data: Option<PathBuf>,
+        /// Address and port to serve on; port 0 takes a free one
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+        listen: std::net::SocketAddr,
+    },
     /// Bring the database's tables up to date
     ///
     /// For PostgreSQL this needs `database.owner_url`, the URL of the role that owns the tables. The
@@ -56,6 +69,31 @@ pub(super) enum Verb {
     /// Running servers follow a change within five seconds.
     #[command(subcommand)]
     Plugin(Plugin),
+    /// Copy the embedded database while the server runs
+    ///
+    /// The copy is one consistent state, is checked after writing, and appears under its name only when it
+    /// is good. For PostgreSQL use its own tools; the README names them.
+    Backup {
+        /// File to write; must not exist
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        to: PathBuf,
+        #[command(flatten)]
+        settings: StoreSettings,
+    },
+    /// Put a copy made by `backup` in the place of the embedded database
+    ///
+    /// The server must be stopped. The copy is checked first. A database that is there already is kept
+    /// unless --replace is given.
+    Restore {
+        /// File that `backup` has written
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        from: PathBuf,
+        /// Replace the database that is there
+        #[arg(long)]
+        replace: bool,
+        #[command(flatten)]
+        settings: StoreSettings,
+    },
     /// Print the description of the API (OpenAPI 3.1, JSON)
     Openapi,
 }

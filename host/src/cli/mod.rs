@@ -6,6 +6,7 @@
 mod admin;
 mod args;
 mod data;
+mod demo;
 mod logs;
 mod output;
 mod plugin;
@@ -47,6 +48,9 @@ async fn dispatch(command: Verb) -> Outcome {
     match command {
         Verb::Serve { settings } => server::serve(settings.load()?).await,
         Verb::Migrate { settings } => data::migrate(&settings.load()?).await,
+        Verb::Demo { data, listen } => demo::run(data, listen).await,
+        Verb::Backup { to, settings } => data::backup(&settings.load()?, &to).await,
+        Verb::Restore { from, replace, settings } => data::restore(&settings.load()?, &from, replace).await,
         Verb::Admin(command) => admin::run(command).await,
         Verb::Plugin(command) => plugin::run(command).await,
         Verb::Openapi => data::openapi(),

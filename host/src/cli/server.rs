@@ -32,15 +32,15 @@ pub(super) async fn serve(config: Config) -> Outcome {
 }
 
 /// An opened server that does not listen yet.
-struct Server {
-    app: App,
+pub(super) struct Server {
+    pub(super) app: App,
     config: Config,
     metrics: Metrics,
 }
 
 impl Server {
     /// Opens the data folder and the database, and starts the background loops.
-    async fn open(config: &Config) -> Outcome<Self> {
+    pub(super) async fn open(config: &Config) -> Outcome<Self> {
         let metrics = Metrics::start();
         let core = open_server_core(config).await?;
         connect_plugins(&core, config)?;
@@ -50,7 +50,7 @@ impl Server {
     }
 
     /// Takes the addresses, so that a client may connect from now on.
-    async fn listen(self) -> Outcome<Listening> {
+    pub(super) async fn listen(self) -> Outcome<Listening> {
         let main = bind(self.config.listen, "listen").await?;
         let metrics = match self.config.metrics_listen {
             Some(address) => Some(bind(address, "metrics.listen").await?),
@@ -61,7 +61,7 @@ impl Server {
 }
 
 /// A server that listens.
-struct Listening {
+pub(super) struct Listening {
     server: Server,
     main: TcpListener,
     metrics: Option<TcpListener>,
@@ -69,7 +69,7 @@ struct Listening {
 
 impl Listening {
     /// The address for a browser or a client on this machine.
-    fn address(&self) -> String {
+    pub(super) fn address(&self) -> String {
         match self.main.local_addr() {
             Ok(address) => format!("http://{}", reachable(address)),
             Err(_) => format!("http://{}", self.server.config.listen),
@@ -77,7 +77,7 @@ impl Listening {
     }
 
     /// Answers requests until `stop`, then lets them finish, ends the loops and closes the database.
-    async fn run(self, stop: CancellationToken) -> Outcome {
+    pub(super) async fn run(self, stop: CancellationToken) -> Outcome {
         let Self { server: Server { app, config, metrics }, main, metrics: metrics_listener } = self;
         let grace = Duration::from_secs(u64::from(config.shutdown_grace_s));
         let state = http::HttpState::new(Arc::clone(&app.core), options(&config), app.shutdown_token());
@@ -207,7 +207,7 @@ pub(super) fn database(config: &Config) -> db::Config {
 }
 
 /// Cancelled when the process is told to stop, by SIGTERM or ctrl-c.
-fn stop_signal() -> Outcome<CancellationToken> {
+pub(super) fn stop_signal() -> Outcome<CancellationToken> {
     let stop = CancellationToken::new();
     let told = stop.clone();
     #[cfg(unix)]
