@@ -1,5 +1,6 @@
 //! Tests of the whole product through its front doors, one file for each area.
 
+mod access;
 mod customers;
 mod db_backup;
 mod db_engines;
@@ -9,11 +10,15 @@ mod db_scratch;
 mod events_dispatch;
 mod front_door;
 mod health;
+mod imports;
+mod limits;
+mod openapi;
 mod orders;
 mod paging;
-mod imports;
 mod plugin_engine;
 mod plugin_http;
 mod plugin_records;
 mod plugin_rig;
+mod problems;
 mod tidy;
+mod tokens;

@@ -6,6 +6,8 @@
 mod app;
 mod cluster;
 mod db;
+mod front;
+mod golden;
 pub mod guests;
 mod people;
 mod proxy;
@@ -13,6 +15,8 @@ mod proxy;
 pub use app::{TestApp, TestRequest, TestResponse};
 pub use cluster::{Cluster, PostgresUrls};
 pub use db::{Engine, Harness, TestDb, new_postgres};
+pub use front::{Answer, Client, FrontApp, RequestBuilder};
+pub use golden::assert_golden;
 pub use people::{PASSWORD, TestActor, TestTenant};
 pub use proxy::Proxy;
 

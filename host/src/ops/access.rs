@@ -98,6 +98,7 @@ async fn by_credential(
     if let Some(found) = core.credentials.found.get(&key).await
         && found.generation == generation
         && found.is_live(now)
+        && !found.is_due_for_touch(now)
     {
         return Ok(found);
     }
@@ -106,7 +107,7 @@ async fn by_credential(
     if !found.is_live(now) {
         return Err(NOBODY);
     }
-    if found.last_used_at.is_none_or(|used| used.plus_seconds(TOUCH_SECONDS) < now) {
+    if found.is_due_for_touch(now) {
         touch(&core.db, &found, now).await?;
         found.last_used_at = Some(now);
     }
@@ -120,6 +121,10 @@ impl Authenticated {
         let idle = self.session.is_some()
             && self.last_used_at.is_some_and(|used| used.plus_seconds(SESSION_IDLE_SECONDS) <= now);
         now < self.expires_at && !idle
+    }
+
+    fn is_due_for_touch(&self, now: Timestamp) -> bool {
+        self.last_used_at.is_none_or(|used| used.plus_seconds(TOUCH_SECONDS) < now)
     }
 }
 
@@ -228,23 +233,24 @@ pub async fn recheck(tx: &mut Tx, actor: &Actor, permission: Permission, now: Ti
 }
 
 /// Refuses to hand out a right that the actor does not have: `roles`, of which
-/// `permissions` are left (all, if absent).
+/// `permissions` are left (all, if absent). Only owners make and unmake owners.
 ///
 /// # Errors
 /// [`Error::Refused`] with `wider_than_own`.
 pub fn check_not_wider(actor: &Actor, roles: &[Role], permissions: Option<&[Permission]>) -> Result<()> {
+    let refused = |what: &str| Error::Refused {
+        code: "wider_than_own",
+        message: format!("nobody can give or take a right that they do not have: `{what}`"),
+    };
+    if roles.contains(&Role::Owner) && !actor.roles.contains(&Role::Owner) {
+        return Err(refused(Role::Owner.as_str()));
+    }
     let handed = |permission: &&Permission| permissions.is_none_or(|left| left.contains(permission));
-    let wider = Permission::ALL
+    let mut wider = Permission::ALL
         .iter()
         .filter(handed)
-        .find(|permission| widest_reach(roles, **permission) > actor.reach(**permission));
-    match wider {
-        None => Ok(()),
-        Some(permission) => Err(Error::Refused {
-            code: "wider_than_own",
-            message: format!("nobody can give or take a right that they do not have: `{permission}`"),
-        }),
-    }
+        .filter(|permission| widest_reach(roles, **permission) > actor.reach(**permission));
+    wider.next().map_or(Ok(()), |permission| Err(refused(permission.as_str())))
 }
 
 fn check_tenant(state: &str) -> Result<()> {
