@@ -20,7 +20,7 @@ const LONE_KEYS: &[(&str, &str)] = &[
 ];
 
 /// Keys of secrets, by which a tenant is found.
-const KEYS_BEFORE_THE_TENANT: &[(&str, &str)] = &[("sessions", "id"), ("tokens", "id")];
+const KEYS_BEFORE_THE_TENANT: &[(&str, &str)] = &[("tenants", "slug"), ("sessions", "id"), ("tokens", "id")];
 
 async fn sqlite() -> (TestDb, SqliteConnection) {
     let test = TestDb::start(Engine::Sqlite).await.expect("SQLite is always there");
