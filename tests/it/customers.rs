@@ -9,7 +9,12 @@ use crate::front_door::Door;
 use crate::plugin_rig::Rig;
 
 fn pointers(problem: &Value) -> Vec<String> {
-    problem["errors"].as_array().into_iter().flatten().map(|fault| fault["pointer"].as_str().unwrap().to_owned()).collect()
+    problem["errors"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|fault| fault["pointer"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 async fn names(door: &Door, query: &str) -> Vec<String> {

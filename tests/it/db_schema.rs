@@ -133,7 +133,8 @@ async fn every_key_of_a_tenants_table_begins_with_the_tenant() {
     for (table, key, _partial) in keys_of_sqlite(&mut connection).await {
         let is_tenants = columns.contains_key(&(table.clone(), "tenant".to_owned()));
         let joined = key.join(",");
-        let is_known = LONE_KEYS.iter().chain(KEYS_BEFORE_THE_TENANT).any(|known| *known == (&table, &joined));
+        let is_known =
+            LONE_KEYS.iter().chain(KEYS_BEFORE_THE_TENANT).any(|known| *known == (&table, &joined));
         assert!(!is_tenants || is_known || key[0] == "tenant", "{table}: {key:?}");
     }
 }

@@ -35,7 +35,8 @@ impl Bench {
     }
 
     async fn subscribe(&self, consumer: &str) {
-        let state = (self.tenant.clone(), consumer.to_owned(), vec!["order.created".to_owned()], self.core.now());
+        let state =
+            (self.tenant.clone(), consumer.to_owned(), vec!["order.created".to_owned()], self.core.now());
         self.core
             .db
             .write(&self.tenant, state, |tx, (tenant, consumer, names, at)| {
@@ -110,9 +111,9 @@ impl Consumer for Recorder {
             let mut actor = Actor::operator(lane.tenant.clone());
             actor.cause = batch.last().map(|event| Cause { event: event.id.clone(), depth: event.depth });
             let now = self.core.now();
-            let effects = batch.into_iter().map(|event| {
-                Event::new(&*self.core.ids, now, "order.updated", event.subject, event.body)
-            });
+            let effects = batch
+                .into_iter()
+                .map(|event| Event::new(&*self.core.ids, now, "order.updated", event.subject, event.body));
             let state = (actor, now, effects.collect::<Vec<_>>(), acknowledgement, self.fails_to_commit);
             self.core
                 .db

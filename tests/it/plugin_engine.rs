@@ -6,7 +6,9 @@ use futures::future::join_all;
 use hospes::domain::actor::Actor;
 use hospes::domain::event::Subject;
 use hospes::domain::grant::Grant;
+use hospes::domain::page::PageRequest;
 use hospes::error::{Error, Fault};
+use hospes::ops::plugins::data;
 use hospes::ops::plugins::enablement::{self, EnablementPatch};
 use hospes::ops::plugins::{
     Ack, Delivered, HookedEntity, JobAck, JobChunk, Plugins as _, Save, actions, data, packages,
@@ -165,8 +167,8 @@ both_engines! {
         assert_eq!(code(&rig.act(&hostile, "write-then-refuse", json!({})).await.unwrap_err()), "rejected: changed_my_mind");
         rig.act(&hostile, "behave", json!({})).await.unwrap();
 
-        let page = hospes::domain::page::PageRequest::default();
-        let junk = hospes::ops::plugins::data::collection(&rig.core, &rig.actor, (&hostile, "junk"), &page);
+        let page = PageRequest::default();
+        let junk = data::collection(&rig.core, &rig.actor, (&hostile, "junk"), &page);
         assert!(junk.await.unwrap().items.is_empty());
         let log = rig.log(&hostile).await;
         assert!(log.iter().any(|line| line.starts_with("failure fuel")), "{log:?}");
@@ -238,7 +240,7 @@ both_engines! {
         enablement::change(&rig.core, &rig.actor, &probe, patch, None).await.unwrap();
         assert!(matches!(add().await.unwrap_err(), Error::Unavailable(_)));
         assert_eq!(code(&add().await.unwrap_err()), "rejected: denied");
-        let page = hospes::domain::page::PageRequest::default();
+        let page = PageRequest::default();
         let kept = data::collection(&rig.core, &rig.actor, (&probe, "tallies"), &page).await.unwrap();
         assert_eq!(kept.items[0].body["amount"], 1);
     }
@@ -362,8 +364,7 @@ fn customer_json(rig: &Rig, name: &str) -> Value {
 }
 
 async fn junk(rig: &Rig) -> usize {
-    let page = hospes::domain::page::PageRequest::default();
-    let page =
-        hospes::ops::plugins::data::collection(&rig.core, &rig.actor, ("hostile", "junk"), &page).await;
+    let page = PageRequest::default();
+    let page = data::collection(&rig.core, &rig.actor, ("hostile", "junk"), &page).await;
     page.unwrap().items.len()
 }

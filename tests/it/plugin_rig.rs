@@ -156,9 +156,11 @@ pub(crate) fn nothing() -> Ack {
 
 /// The plugin's code of a failure or refusal.
 pub(crate) fn code(error: &Error) -> String {
-    match error {
-        Error::PluginFailed { code, .. } => format!("failed: {code}"),
-        Error::PluginRejected { code, .. } => format!("rejected: {code}"),
-        other => format!("{other:?}"),
+    if let Error::PluginFailed { code, .. } = error {
+        return format!("failed: {code}");
     }
+    if let Error::PluginRejected { code, .. } = error {
+        return format!("rejected: {code}");
+    }
+    format!("{error:?}")
 }

@@ -74,37 +74,31 @@ impl TestApp {
     }
 
     /// A `GET` request.
-    #[must_use]
     pub fn get(&self, path: &str) -> TestRequest {
         self.request(Method::GET, path)
     }
 
     /// A `POST` request.
-    #[must_use]
     pub fn post(&self, path: &str) -> TestRequest {
         self.request(Method::POST, path)
     }
 
     /// A `PUT` request.
-    #[must_use]
     pub fn put(&self, path: &str) -> TestRequest {
         self.request(Method::PUT, path)
     }
 
     /// A `PATCH` request.
-    #[must_use]
     pub fn patch(&self, path: &str) -> TestRequest {
         self.request(Method::PATCH, path)
     }
 
     /// A `DELETE` request.
-    #[must_use]
     pub fn delete(&self, path: &str) -> TestRequest {
         self.request(Method::DELETE, path)
     }
 
     /// A request; `path` may have a query.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> TestRequest {
         TestRequest {
             router: self.router.clone(),

@@ -131,7 +131,6 @@ async fn copy_postgres_ready(cluster: &Cluster, template: &str) -> PostgresUrls 
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let mut admin = connect(&cluster.url("postgres", "postgres")).await;
-    #[expect(clippy::disallowed_types, reason = "the names of databases cannot be arguments; these are ours")]
     let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {template} OWNER {OWNER}"));
     admin.execute(create).await.expect("a superuser copies databases");
     PostgresUrls { owner: cluster.url(OWNER, &name), server: cluster.url(SERVER, &name) }

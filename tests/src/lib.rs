@@ -3,6 +3,12 @@
 //!
 //! A test is written once and runs twice, see [`both_engines!`].
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a harness starts clusters, copies databases and says why a test is passed over"
+)]
+
 mod app;
 mod cluster;
 mod db;

@@ -5,24 +5,24 @@
 use std::time::Instant;
 
 /// Turns that every contender has; the first is a warm-up and does not count.
-pub const ROUNDS: usize = 7;
+pub(crate) const ROUNDS: usize = 7;
 
 /// One of several ways to do the same work.
-pub struct Contender<'a> {
+pub(crate) struct Contender<'a> {
     name: &'a str,
     run: Box<dyn FnMut() -> f64 + 'a>,
 }
 
 impl<'a> Contender<'a> {
     /// A contender whose `run` does one round and answers units of work per second.
-    pub fn new(name: &'a str, run: impl FnMut() -> f64 + 'a) -> Self {
+    pub(crate) fn new(name: &'a str, run: impl FnMut() -> f64 + 'a) -> Self {
         Self { name, run: Box::new(run) }
     }
 }
 
 /// Lets the contenders take turns and prints the median of each, and of the first's
 /// ratio to each other one, round by round, with its range.
-pub fn compare(title: &str, unit: &str, mut contenders: Vec<Contender<'_>>) {
+pub(crate) fn compare(title: &str, unit: &str, mut contenders: Vec<Contender<'_>>) {
     let mut rates = vec![Vec::with_capacity(ROUNDS); contenders.len()];
     for round in 0..=ROUNDS {
         for (contender, rates) in contenders.iter_mut().zip(&mut rates) {
@@ -51,7 +51,7 @@ pub fn compare(title: &str, unit: &str, mut contenders: Vec<Contender<'_>>) {
 
 /// Runs `work`, which does `count` units, and answers units per second.
 #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are small")]
-pub fn rate(count: usize, work: impl FnOnce()) -> f64 {
+pub(crate) fn rate(count: usize, work: impl FnOnce()) -> f64 {
     let start = Instant::now();
     work();
     count as f64 / start.elapsed().as_secs_f64()

@@ -19,9 +19,9 @@ pub(crate) trait OnUnique {
 
 impl<T> OnUnique for Result<T> {
     fn on_unique(self, conflict: impl FnOnce() -> Error) -> Self {
-        self.map_err(|error| match &error {
-            Error::Internal(cause) if cause.is::<ConstraintViolated>() => conflict(),
-            _ => error,
+        self.map_err(|error| {
+            let violated = matches!(&error, Error::Internal(cause) if cause.is::<ConstraintViolated>());
+            if violated { conflict() } else { error }
         })
     }
 }
@@ -33,6 +33,7 @@ pub(super) fn is_conflict(error: &sqlx::Error) -> bool {
 
 /// Whether the connection is of no more use: the server has gone away, or the two
 /// no longer agree on the prepared statements.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the driver's enum may grow")]
 pub(super) fn is_lost(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)

@@ -65,11 +65,7 @@ pub(crate) async fn next(
     match kind {
         Kind::Customer => tx.fetch_all(CUSTOMERS, args![tenant, customer, i64::MIN, limit]).await,
         Kind::Order => tx.fetch_all(ORDERS, args![tenant, customer, *at, id, limit]).await,
-        Kind::Interaction => {
-            tx.fetch_all(TIMELINE, args![tenant, customer, *at, id, limit, true]).await
-        }
-        Kind::Behaviour => {
-            tx.fetch_all(TIMELINE, args![tenant, customer, *at, id, limit, false]).await
-        }
+        Kind::Interaction => tx.fetch_all(TIMELINE, args![tenant, customer, *at, id, limit, true]).await,
+        Kind::Behaviour => tx.fetch_all(TIMELINE, args![tenant, customer, *at, id, limit, false]).await,
     }
 }

@@ -228,7 +228,7 @@ impl Db {
         T: Send + 'static,
         F: Unit<S, T>,
     {
-        let state = std::sync::Arc::new(state);
+        let state = Arc::new(state);
         match self {
             Self::Sqlite(sqlite) => sqlite.write(state, unit).await,
             Self::Postgres(postgres) => postgres.write(String::new(), state, unit).await,

@@ -115,17 +115,21 @@ async fn follow(
         Some(after) => after,
         None => feed::end(&state.core, &actor).await?,
     };
-    let listener = state.core.db.doorbell().listen(&actor.tenant, STREAMS_MAX).ok_or_else(|| Error::Limit {
-        code: "too_many_streams",
-        message: format!("a tenant may follow its events with {STREAMS_MAX} streams at a time"),
-        retry_after_s: 60,
-    })?;
+    let listener =
+        state.core.db.doorbell().listen(&actor.tenant, STREAMS_MAX).ok_or_else(|| Error::Limit {
+            code: "too_many_streams",
+            message: format!("a tenant may follow its events with {STREAMS_MAX} streams at a time"),
+            retry_after_s: 60,
+        })?;
     let request = FeedRequest { after: Some(after), limit: FEED_PAGE_MAX, types: names(types.as_deref()) };
     // Refusals are answered before the stream begins.
     let first = feed::page(&state.core, &actor, &request).await?;
     let (sender, receiver) = mpsc::channel(STREAM_BUFFER);
     let follower = Follower { state, actor, request, listener, sender };
-    #[expect(clippy::disallowed_methods, reason = "ends with its client, its time, or the server's shutdown")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "ends with its client, its time, or the server's shutdown"
+    )]
     tokio::spawn(follower.run(first));
     Ok(Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }

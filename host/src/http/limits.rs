@@ -69,7 +69,7 @@ impl Limits {
 
     fn sweep(&self) {
         let full = self.principal.1.len() > COUNTERS_MAX;
-        if self.requests.fetch_add(1, Ordering::Relaxed) % SWEEP_REQUESTS == 0 || full {
+        if self.requests.fetch_add(1, Ordering::Relaxed).is_multiple_of(SWEEP_REQUESTS) || full {
             self.principal.1.retain_recent();
             self.tenant.1.retain_recent();
         }

@@ -4,6 +4,8 @@
 //! [`ValidQuery`], [`MergePatch`], [`Path`], `Actor`), calls one use case and turns its
 //! answer into a response. It decides nothing: permissions and rules are in `ops`.
 
+#![expect(unused_qualifications, reason = "the attribute macro that describes parameters writes some")]
+
 mod audit;
 mod auth;
 mod context;

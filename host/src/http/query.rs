@@ -213,7 +213,7 @@ mod tests {
     }
 
     fn codes(query: &str) -> Vec<String> {
-        match super::read::<List>(query) {
+        match read::<List>(query) {
             Err(Error::Invalid { faults }) => {
                 faults.into_iter().map(|fault| format!("{} {}", fault.pointer, fault.code)).collect()
             }
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn parameters_are_read_as_their_types() {
-        let list = super::read::<List>("limit=7&active=true&tag=a&tag=%E4%B8%AD+b&fields[p.x]=1").unwrap();
+        let list = read::<List>("limit=7&active=true&tag=a&tag=%E4%B8%AD+b&fields[p.x]=1").unwrap();
         let fields = BTreeMap::from([("p.x".to_owned(), "1".to_owned())]);
         let tag = vec!["a".to_owned(), "中 b".to_owned()];
         assert_eq!(list, List { limit: Some(7), active: Some(true), tag, fields });

@@ -130,10 +130,8 @@ fn cookie(state: &HttpState, secret: &str, seconds: i64) -> Result<HeaderValue> 
 
 /// A refused sign-in has a code of its own: the client has sent credentials, but wrong ones.
 fn refusal(error: Error) -> Problem {
-    match error {
-        Error::Unauthenticated(message) => {
-            Problem::of_kind(StatusCode::UNAUTHORIZED, "unauthenticated", "bad_credentials", message)
-        }
-        other => other.into(),
+    if let Error::Unauthenticated(message) = error {
+        return Problem::of_kind(StatusCode::UNAUTHORIZED, "unauthenticated", "bad_credentials", message);
     }
+    error.into()
 }

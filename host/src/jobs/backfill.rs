@@ -281,7 +281,11 @@ impl Turn<'_> {
             })
             .await;
         if let Err(error) = released {
-            tracing::warn!(?error, consumer = self.consumer, "a backfill was not given back; its lease will expire");
+            tracing::warn!(
+                ?error,
+                consumer = self.consumer,
+                "a backfill was not given back; its lease will expire"
+            );
         }
     }
 }

@@ -185,7 +185,7 @@ impl Session {
                 if read.len() >= BATCH_ROWS_MAX {
                     break Paused::Full;
                 }
-                match reader.next() {
+                match reader.read() {
                     Next::Record(Ok(record)) => read.push(bound.row(record)),
                     Next::Record(Err(fault)) => read.push(Err(vec![fault])),
                     Next::NeedInput => break Paused::NeedsInput,
@@ -239,7 +239,7 @@ impl Session {
 
     async fn first_record(&mut self) -> Result<std::result::Result<Option<Record>, RowFault>> {
         loop {
-            match self.reader()?.next() {
+            match self.reader()?.read() {
                 Next::Record(record) => return Ok(record.map(Some)),
                 Next::NeedInput => self.feed().await?,
                 Next::End => return Ok(Ok(None)),

@@ -87,7 +87,9 @@ impl Runner {
                     Ok(Outcome::Elsewhere) => {}
                     Ok(Outcome::Finished) => (leased, report.finished) = (leased + 1, report.finished + 1),
                     Ok(Outcome::Failed) => (leased, report.failed) = (leased + 1, report.failed + 1),
-                    Err(error) => tracing::error!(%error, "a job's run ended abnormally; its lease will expire"),
+                    Err(error) => {
+                        tracing::error!(%error, "a job's run ended abnormally; its lease will expire")
+                    }
                 }
             }
             if leased == 0 || self.shutdown.is_cancelled() {
@@ -112,7 +114,11 @@ impl Runner {
             Err(error) => {
                 tracing::warn!(?error, tenant = %key.tenant, plugin = key.plugin, job = key.job, "a job failed");
                 if let Err(error) = self.give_back(&key, &token, &error).await {
-                    tracing::warn!(?error, plugin = key.plugin, "a job was not given back; its lease will expire");
+                    tracing::warn!(
+                        ?error,
+                        plugin = key.plugin,
+                        "a job was not given back; its lease will expire"
+                    );
                 }
                 Outcome::Failed
             }

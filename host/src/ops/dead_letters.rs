@@ -268,13 +268,7 @@ pub async fn replay_all(core: &Core, actor: &Actor, consumer: &str) -> Result<Re
 ///
 /// # Errors
 /// `NotFound` if there is no such dead letter, and `Forbidden`.
-pub async fn discard(
-    core: &Core,
-    actor: &Actor,
-    consumer: &str,
-    event: EventId,
-    reason: &str,
-) -> Result<()> {
+pub async fn discard(core: &Core, actor: &Actor, consumer: &str, event: EventId, reason: &str) -> Result<()> {
     let changes = json!({ "consumer": consumer, "reason": reason });
     let prepared = async { prepare(core, actor, consumer, Some(event), ("dead_letter.discard", changes)) };
     core.write_once(actor, prepared, |tx, prepared: &Prepared| {

@@ -92,8 +92,7 @@ pub async fn page(core: &Core, actor: &Actor, request: &FeedRequest) -> Result<F
     let purged = feed::purged(&mut reader, &actor.tenant).await?;
     let after = start(after, purged, horizon)?;
     let limit = request.limit.clamp(1, FEED_PAGE_MAX);
-    let rows =
-        feed::page(&mut reader, &actor.tenant, (&after, horizon), limit, Some(&names)).await?;
+    let rows = feed::page(&mut reader, &actor.tenant, (&after, horizon), limit, Some(&names)).await?;
     let has_more = u32::try_from(rows.len()).is_ok_and(|count| count >= limit);
     // A page that is not full has seen everything below the horizon, whatever its names.
     let end = match rows.last() {

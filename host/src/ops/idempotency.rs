@@ -14,9 +14,11 @@
 //! response from the answer alone, so that a repetition's is the same.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use futures::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -37,9 +39,30 @@ impl Core {
     ///
     /// # Errors
     /// Those of `prepare` and `unit`, and a conflict for a key that was used for another request.
-    pub async fn write_once<S, T, P, F>(&self, actor: &Actor, prepare: P, unit: F) -> Result<T>
+    pub fn write_once<'a, S, T, P, F>(
+        &'a self,
+        actor: &'a Actor,
+        prepare: P,
+        unit: F,
+    ) -> BoxFuture<'a, Result<T>>
     where
-        P: Future<Output = Result<S>> + Send,
+        P: Future<Output = Result<S>> + Send + 'a,
+        S: Send + Sync + 'static,
+        T: Serialize + DeserializeOwned + Send + 'static,
+        F: Unit<S, T>,
+    {
+        // On the heap: what prepares a record is far larger than what waits for it.
+        let prepare = Box::pin(prepare);
+        Box::pin(self.write_prepared(actor, prepare, unit))
+    }
+
+    async fn write_prepared<S, T, F>(
+        &self,
+        actor: &Actor,
+        prepare: Pin<Box<impl Future<Output = Result<S>> + Send>>,
+        unit: F,
+    ) -> Result<T>
+    where
         S: Send + Sync + 'static,
         T: Serialize + DeserializeOwned + Send + 'static,
         F: Unit<S, T>,

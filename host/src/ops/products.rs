@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
+use futures::future::BoxFuture;
 use serde_json::Value;
 
 use super::customers::{Outcome, Upserted, is_race};
 use super::trail::{Trail, append_all};
 use super::{Core, require};
+
 use crate::db::{Tx, products};
 use crate::domain::actor::Actor;
 use crate::domain::check::{Faults, changes};
@@ -185,18 +187,17 @@ fn external_id_taken() -> Error {
     Error::conflict("external_id_taken", message)
 }
 
-async fn write(
-    core: &Core,
-    actor: &Actor,
-    prepare: impl Future<Output = Result<ProductChange>> + Send,
-) -> Result<Upserted<Product>> {
-    let unit = core.write_once(actor, prepare, |tx, change| {
+fn write<'a>(
+    core: &'a Core,
+    actor: &'a Actor,
+    prepare: impl Future<Output = Result<ProductChange>> + Send + 'a,
+) -> BoxFuture<'a, Result<Upserted<Product>>> {
+    core.write_once(actor, prepare, |tx, change| {
         Box::pin(async move {
             apply_many(tx, &[change]).await?;
             Ok(Upserted { record: change.after.clone(), outcome: change.outcome() })
         })
-    });
-    unit.await
+    })
 }
 
 /// Makes a product.

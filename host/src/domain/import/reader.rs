@@ -133,7 +133,7 @@ impl Reader {
     }
 
     /// The next record. Empty lines are passed over.
-    pub fn next(&mut self) -> Next {
+    pub fn read(&mut self) -> Next {
         loop {
             if self.skipping.is_some() {
                 if !self.skip_line() {
@@ -373,7 +373,7 @@ mod tests {
         let mut pieces = bytes.chunks(piece);
         let mut records = Vec::new();
         loop {
-            match reader.next() {
+            match reader.read() {
                 Next::Record(record) => records.push(record),
                 Next::NeedInput => match pieces.next() {
                     Some(piece) => reader.feed(piece),
@@ -448,14 +448,14 @@ mod tests {
         let whole = read_all(CSV, bytes, 64);
         let mut reader = Reader::new(CSV, Position::START);
         reader.feed(bytes);
-        assert_eq!(reader.next(), Next::Record(whole[0].clone()));
+        assert_eq!(reader.read(), Next::Record(whole[0].clone()));
         let position = reader.position();
         let mut resumed = Reader::new(CSV, position);
         resumed.feed(&bytes[usize::try_from(position.offset).unwrap()..]);
         resumed.end();
-        assert_eq!(resumed.next(), Next::Record(whole[1].clone()));
-        assert_eq!(resumed.next(), Next::Record(whole[2].clone()));
-        assert_eq!(resumed.next(), Next::End);
+        assert_eq!(resumed.read(), Next::Record(whole[1].clone()));
+        assert_eq!(resumed.read(), Next::Record(whole[2].clone()));
+        assert_eq!(resumed.read(), Next::End);
     }
 
     fn written(rows: &[Vec<String>]) -> Vec<u8> {

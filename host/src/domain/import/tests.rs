@@ -171,7 +171,7 @@ fn gb18030_is_read_field_by_field() {
     reader.feed(&bytes);
     reader.end();
     let mut rows = Vec::new();
-    while let Next::Record(record) = reader.next() {
+    while let Next::Record(record) = reader.read() {
         rows.push(bound("csv").row(record.unwrap()));
     }
     assert_eq!(rows[1].as_ref().unwrap().text("customer.external_id"), Some("王芳"));

@@ -10,6 +10,7 @@ mod maker;
 
 use std::collections::HashMap;
 
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 pub(in crate::ops) use change::write_rows;
@@ -18,6 +19,7 @@ pub(crate) use maker::Maker;
 
 use super::pending::Pending;
 use super::{Core, visible};
+
 use crate::db::{customer_models, customers};
 use crate::domain::actor::{Actor, Visibility};
 use crate::domain::check::Faults;
@@ -283,18 +285,17 @@ fn include_identity(identity: &Identity, patch: &mut CustomerPatch) -> Result<()
     faults.finish()
 }
 
-async fn write(
-    core: &Core,
-    actor: &Actor,
-    prepare: impl Future<Output = Result<CustomerChange>> + Send,
-) -> Result<Customer> {
-    let unit = core.write_once(actor, prepare, |tx, change| {
+fn write<'a>(
+    core: &'a Core,
+    actor: &'a Actor,
+    prepare: impl Future<Output = Result<CustomerChange>> + Send + 'a,
+) -> BoxFuture<'a, Result<Customer>> {
+    core.write_once(actor, prepare, |tx, change| {
         Box::pin(async move {
             apply(tx, change).await?;
             Ok(change.customer().clone())
         })
-    });
-    unit.await
+    })
 }
 
 /// The customer.

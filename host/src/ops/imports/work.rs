@@ -375,15 +375,13 @@ impl Work {
 
     /// Ends the job because of an error that trying again does not mend.
     async fn stop(&mut self, core: &Core, error: &Error) -> Result<Step> {
-        let (code, message) = match error {
-            Error::Unauthenticated(_) | Error::Forbidden(_) => {
-                ("rights_lost", "whoever made this import may no longer write such records".to_owned())
-            }
-            Error::Internal(cause) => {
-                tracing::error!(import = %self.claim.import, error = ?cause, "an import failed");
-                ("internal", "the server failed; its log says more".to_owned())
-            }
-            other => ("refused", other.to_string()),
+        let (code, message) = if let Error::Internal(cause) = error {
+            tracing::error!(import = %self.claim.import, error = ?cause, "an import failed");
+            ("internal", "the server failed; its log says more".to_owned())
+        } else if matches!(error, Error::Unauthenticated(_) | Error::Forbidden(_)) {
+            ("rights_lost", "whoever made this import may no longer write such records".to_owned())
+        } else {
+            ("refused", error.to_string())
         };
         self.refuse(core, code, &message, Vec::new()).await
     }

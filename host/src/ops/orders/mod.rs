@@ -11,9 +11,12 @@ use std::collections::HashMap;
 pub use change::{OrderChange, apply, apply_many};
 use maker::{Maker, Mode};
 
+use futures::future::BoxFuture;
+
 use super::customers::{Upserted, is_race};
 use super::pending::Pending;
 use super::{Core, check_many, visible};
+
 use crate::db::orders;
 use crate::domain::actor::{Actor, Visibility};
 use crate::domain::ids::{OrderId, RefundId};
@@ -218,18 +221,17 @@ pub async fn upsert(core: &Core, actor: &Actor, new: NewOrder) -> Result<Upserte
     }
 }
 
-async fn write(
-    core: &Core,
-    actor: &Actor,
-    prepare: impl Future<Output = Result<OrderChange>> + Send,
-) -> Result<Upserted<Order>> {
-    let unit = core.write_once(actor, prepare, |tx, change| {
+fn write<'a>(
+    core: &'a Core,
+    actor: &'a Actor,
+    prepare: impl Future<Output = Result<OrderChange>> + Send + 'a,
+) -> BoxFuture<'a, Result<Upserted<Order>>> {
+    core.write_once(actor, prepare, |tx, change| {
         Box::pin(async move {
             apply(tx, change).await?;
             Ok(Upserted { record: change.order().clone(), outcome: change.outcome() })
         })
-    });
-    unit.await
+    })
 }
 
 /// The order.
