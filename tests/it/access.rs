@@ -2,7 +2,7 @@
 
 use axum::http::{Method, StatusCode};
 use hospes::domain::permission::Role;
-use hospes_tests::{Answer, PASSWORD, FrontApp, both_engines};
+use hospes_tests::{Answer, FrontApp, PASSWORD, both_engines};
 use serde_json::{Value, json};
 
 fn code(answer: &Answer) -> (u16, &str) {

@@ -1,7 +1,7 @@
 //! Every limit that the description states is kept: the schemas are walked, and of each
 //! field one value beyond each limit is sent.
 
-use hospes_tests::{Engine, Harness as _, FrontApp};
+use hospes_tests::{Engine, FrontApp, Harness as _};
 use serde_json::{Value, json};
 
 use crate::openapi::{concrete, document, kind, operations, resolve, sample};

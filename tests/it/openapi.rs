@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use axum::http::{Method, StatusCode};
 use hospes::domain::permission::{Permission, RecordScope, Role};
-use hospes_tests::{Client, Engine, Harness as _, FrontApp, assert_golden};
+use hospes_tests::{Client, Engine, FrontApp, Harness as _, assert_golden};
 use serde_json::{Value, json};
 
 /// Operations that need no credential: signing in is how one gets it.

@@ -8,7 +8,6 @@ use hospes::domain::event::Subject;
 use hospes::domain::grant::Grant;
 use hospes::domain::page::PageRequest;
 use hospes::error::{Error, Fault};
-use hospes::ops::plugins::data;
 use hospes::ops::plugins::enablement::{self, EnablementPatch};
 use hospes::ops::plugins::{
     Ack, Delivered, HookedEntity, JobAck, JobChunk, Plugins as _, Save, actions, data, packages,

@@ -4,7 +4,7 @@ use axum::http::{Method, StatusCode};
 use hospes::domain::permission::{Permission, Role};
 use hospes::http::{Options, RateLimit};
 use hospes::ops::idempotency;
-use hospes_tests::{Answer, Client, Engine, Harness as _, FrontApp, TestDb, both_engines};
+use hospes_tests::{Answer, Client, Engine, FrontApp, Harness as _, TestDb, both_engines};
 use serde_json::json;
 
 fn code(answer: &Answer) -> (u16, &str) {
