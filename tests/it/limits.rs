@@ -20,10 +20,13 @@ async fn a_value_beyond_each_limit_is_refused_with_its_pointer() {
     let app = FrontApp::start(Engine::Sqlite).await.unwrap();
     let document = document();
     let mut tried = 0;
+    let mut missed = Vec::new();
     for (method, path, operation) in operations(&document) {
         let content = operation["requestBody"]["content"].as_object();
         let Some((media, schema)) = content
-            .and_then(|content| content.iter().find(|(media, _)| media.ends_with("json")))
+            .and_then(|content| {
+                content.iter().find(|(media, _)| media.ends_with("json") && !media.ends_with("ndjson"))
+            })
             .map(|(media, content)| (media, &content["schema"]))
         else {
             continue;
@@ -35,15 +38,16 @@ async fn a_value_beyond_each_limit_is_refused_with_its_pointer() {
             let request = app.owner.request(method.clone(), &concrete(&path)).header("if-match", "*");
             let answer = request.header("content-type", media).body(body.to_string()).send().await;
             let faults = answer.faults();
-            assert!(
-                answer.status == 422 && faults.contains(&fault),
-                "{method} {path}: wanted `{fault}`, got {} {faults:?} {} for {body}",
-                answer.status,
-                answer.body["code"],
-            );
+            if answer.status != 422 || !faults.contains(&fault) {
+                let (status, code) = (answer.status, &answer.body["code"]);
+                missed.push(format!(
+                    "{method} {path}: wanted `{fault}`, got {status} {faults:?} {code} for {body}"
+                ));
+            }
             tried += 1;
         }
     }
+    assert!(missed.is_empty(), "{} limits are not kept:\n{}", missed.len(), missed.join("\n"));
     assert!(tried > 50, "only {tried} limits were found: the walk is broken");
 }
 

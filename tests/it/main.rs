@@ -2,9 +2,10 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::large_futures,
     clippy::disallowed_methods,
     clippy::disallowed_types,
+    clippy::string_slice,
+    clippy::wildcard_enum_match_arm,
     reason = "a test stops at the first surprise, and looks behind the host's back"
 )]
 

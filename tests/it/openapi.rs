@@ -60,6 +60,7 @@ pub(crate) fn concrete(path: &str) -> String {
         let prefix = PREFIXES.iter().find(|(name, _)| *name == collection);
         match prefix {
             Some((_, prefix)) if segment == "{id}" => format!("{prefix}_{}", "0".repeat(26)),
+            Some(_) | None if segment == "{event}" => format!("evt_{}", "0".repeat(26)),
             Some(_) | None => "nothing".to_owned(),
         }
     });

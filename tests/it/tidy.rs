@@ -86,11 +86,13 @@ fn files() -> Vec<String> {
         for entry in std::fs::read_dir(folder).unwrap() {
             let entry = entry.unwrap();
             let name = entry.file_name().into_string().unwrap();
+            // `.git` is a file in a linked work tree.
+            if matches!(name.as_str(), ".git" | "target" | "hospes-data" | "Cargo.lock") {
+                continue;
+            }
             if entry.file_type().unwrap().is_dir() {
-                if !matches!(name.as_str(), ".git" | "target" | "hospes-data") {
-                    walk(&entry.path(), root, found);
-                }
-            } else if name != "Cargo.lock" {
+                walk(&entry.path(), root, found);
+            } else {
                 found.push(entry.path().strip_prefix(root).unwrap().to_str().unwrap().to_owned());
             }
         }

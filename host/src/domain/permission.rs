@@ -222,7 +222,6 @@ const AUDITOR: &[(Permission, RecordScope)] = &[
     (Permission::AuditRead, RecordScope::All),
     (Permission::TokenRead, RecordScope::All),
     (Permission::PluginRead, RecordScope::All),
-    (Permission::EventRead, RecordScope::All),
     (Permission::ImportRead, RecordScope::All),
 ];
 
