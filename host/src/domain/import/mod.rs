@@ -1,7 +1,7 @@
 //! Imports: how a file's rows become records. Pure: bytes in, rows and faults out.
 //!
 //! A [`mapping::Mapping`] says which column feeds which target field; checked
-//! against the entity's [`targets`] it becomes a [`plan::Plan`]. [`reader`] cuts
+//! against the entity's `targets` it becomes a [`plan::Plan`]. [`reader`] cuts
 //! the bytes into records and knows the place of each, and the plan turns a
 //! record into a typed [`plan::Row`] or into the faults that a person mends.
 //! Nothing here keeps more than one record at a time, so that the size of a file

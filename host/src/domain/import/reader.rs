@@ -64,7 +64,7 @@ pub enum Content {
     Json(String),
 }
 
-/// What [`Reader::next`] answers.
+/// What [`Reader::read`] answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
     /// A record, or a fault in the form of one.
