@@ -29,5 +29,6 @@ mod plugin_http;
 mod plugin_records;
 mod plugin_rig;
 mod problems;
+mod real_data;
 mod tidy;
 mod tokens;
