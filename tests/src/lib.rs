@@ -31,7 +31,7 @@ pub use proxy::Proxy;
 /// The argument is anything that is a [`Harness`]. Where there is no PostgreSQL to be
 /// found, the second prints a line and passes, except in CI.
 ///
-/// ```ignore
+/// ```text
 /// both_engines! {
 ///     async fn a_customer_can_be_read_back(app: TestApp) { … }
 /// }
