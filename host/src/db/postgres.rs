@@ -21,6 +21,7 @@ use super::sql::Sql;
 use super::tx::{Connection, Tx};
 use super::{Doorbell, Reader, UNIT_RERUNS_MAX, Unit, unit_panicked};
 use crate::error::{Error, Result};
+use crate::metrics::UNIT_RERUNS;
 
 /// The role that serves tenants; row-level security shows it one at a time.
 pub(super) const SERVER_ROLE: &str = "hospes_server";
@@ -201,6 +202,7 @@ impl Postgres {
                 return Err(error);
             }
             tracing::debug!(?error, runs, "a unit of work runs again");
+            metrics::counter!(UNIT_RERUNS).increment(1);
             let _turn = self.reruns[lane(tenant)].lock().await;
             tokio::time::sleep(pause_before_rerun(runs)).await;
             last = self.run_once(tenant, state, unit).await;

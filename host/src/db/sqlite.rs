@@ -7,7 +7,7 @@
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -19,6 +19,7 @@ use super::pool::{Connect, Pool};
 use super::tx::{Connection, Trouble, Tx};
 use super::{Doorbell, Reader, Unit, unit_panicked};
 use crate::error::{Error, Result};
+use crate::metrics::{WRITER_GROUP, WRITER_QUEUE, WRITER_SECONDS};
 
 /// Units that wait for the writer; more wait in their callers.
 const WRITE_QUEUE_MAX: usize = 1_024;
@@ -223,7 +224,10 @@ async fn run_writer(
                 Queue::Close(done) => closing.push(done),
             }
         }
-        if let Err(error) = settle_group(&options, &mut tx, group).await {
+        let (units, began) = (group.len(), Instant::now());
+        let settled = settle_group(&options, &mut tx, group).await;
+        measure_group(queue.len(), units, began.elapsed());
+        if let Err(error) = settled {
             tracing::error!(?error, "the disk refused a commit: nothing more is written until a restart");
             break;
         }
@@ -235,6 +239,13 @@ async fn run_writer(
         tracing::warn!(%error, "the writer's connection did not close cleanly");
     }
     drop(closing);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a queue and a group have small maxima")]
+fn measure_group(waiting: usize, units: usize, taken: Duration) {
+    metrics::gauge!(WRITER_QUEUE).set(waiting as f64);
+    metrics::histogram!(WRITER_GROUP).record(units as f64);
+    metrics::histogram!(WRITER_SECONDS).record(taken.as_secs_f64());
 }
 
 /// Commits and acknowledges a group; an error means that the writer must stop.

@@ -1,10 +1,10 @@
 //! What surrounds every request: its id, its language, its log line and the writing of problems.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument as _;
@@ -13,6 +13,7 @@ use super::HttpState;
 use super::limits::Rate;
 use super::problem::{self, Problem};
 use crate::domain::actor::{Locale, Once};
+use crate::metrics::{HTTP_REQUESTS, HTTP_RUNNING, HTTP_SECONDS};
 
 /// The header of a request's id.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -96,17 +97,14 @@ pub(super) async fn surround(State(state): State<HttpState>, mut request: Reques
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let span = tracing::info_span!("request", id = %context.id(), %method, path);
     async move {
+        let running = Running::begin();
         let began = Instant::now();
         let mut response = next.run(request).await;
         response = write_problem(response, &context);
         let taken = began.elapsed();
+        drop(running);
         let status = response.status();
-        let route = route.unwrap_or_else(|| "unknown".to_owned());
-        metrics::histogram!(
-            "hospes_http_request_seconds",
-            "method" => method.to_string(), "route" => route, "status" => status.as_str().to_owned(),
-        )
-        .record(taken.as_secs_f64());
+        count(&method, route, status, taken);
         tracing::info!(status = status.as_u16(), took_ms = taken.as_secs_f64() * 1e3, "answered");
         if context.was_replayed() {
             response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
@@ -121,6 +119,33 @@ pub(super) async fn surround(State(state): State<HttpState>, mut request: Reques
     }
     .instrument(span)
     .await
+}
+
+/// One of the requests that are being answered, also one whose client has gone away.
+struct Running;
+
+impl Running {
+    fn begin() -> Self {
+        metrics::gauge!(HTTP_RUNNING).increment(1.0);
+        Self
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        metrics::gauge!(HTTP_RUNNING).decrement(1.0);
+    }
+}
+
+fn count(method: &Method, route: Option<String>, status: StatusCode, taken: Duration) {
+    // A client may make up methods; a series for each would have no end.
+    let known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+    let method = if known.contains(method) { method.to_string() } else { "other".to_owned() };
+    let route = route.unwrap_or_else(|| "unknown".to_owned());
+    let status = status.as_str().to_owned();
+    metrics::histogram!(HTTP_SECONDS, "method" => method.clone(), "route" => route.clone())
+        .record(taken.as_secs_f64());
+    metrics::counter!(HTTP_REQUESTS, "method" => method, "route" => route, "status" => status).increment(1);
 }
 
 fn write_problem(mut response: Response, context: &RequestContext) -> Response {
