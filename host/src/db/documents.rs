@@ -71,10 +71,11 @@ statements! {
             RETURNING 1)
         SELECT COUNT(*) FROM held",
     );
+    // A cross join keeps SQLite from walking all of a plugin's documents for each key.
     COUNT_KEYS = split(
         "SELECT COUNT(*)
         FROM json_each($3) j
-        JOIN documents d
+        CROSS JOIN documents d
           ON d.tenant = $1 AND d.plugin = $2 AND d.collection = j.value ->> 0 AND d.key = j.value ->> 1",
         "SELECT COUNT(*)
         FROM json_array_elements(CAST($3 AS JSON)) AS j(value)
