@@ -83,10 +83,7 @@ impl Sqlite {
         let (queue, units) = mpsc::channel(WRITE_QUEUE_MAX);
         let file = file.to_owned();
         #[expect(clippy::disallowed_methods, reason = "the writer ends when the last Db is dropped")]
-        tokio::spawn(async move {
-            run_writer(options(&file), writer, units).await;
-            drop(lock);
-        });
+        tokio::spawn(async move { run_writer(options(&file), writer, units, lock).await });
         Self { queue, readers: Pool::new(readers, READERS_MAX), doorbell: Doorbell::default() }
     }
 
@@ -212,6 +209,7 @@ async fn run_writer(
     options: SqliteConnectOptions,
     writer: SqliteConnection,
     mut queue: mpsc::Receiver<Queue>,
+    lock: impl Send,
 ) {
     let mut tx = Tx::new(Connection::SqliteWriter(writer));
     let mut received = Vec::with_capacity(GROUP_UNITS_MAX);
@@ -238,6 +236,8 @@ async fn run_writer(
     {
         tracing::warn!(%error, "the writer's connection did not close cleanly");
     }
+    // Before whoever closes goes on: they may open the file again at once.
+    drop(lock);
     drop(closing);
 }
 
