@@ -274,12 +274,8 @@ async fn find(core: &Core, actor: &Actor, (id, expected): (&ProductId, Option<i6
     let mut reader = core.db.read(&actor.tenant).await?;
     let found = products::find(&mut reader, &actor.tenant, id).await?;
     let product = found.ok_or_else(|| Error::not_found("product", id))?;
-    match expected {
-        Some(expected) if expected != product.version => {
-            Err(Error::VersionMismatch { kind: "product", id: id.to_string(), version: product.version })
-        }
-        _ => Ok(product),
-    }
+    super::check_version("product", id, expected, product.version)?;
+    Ok(product)
 }
 
 /// The product.

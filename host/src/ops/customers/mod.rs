@@ -114,13 +114,8 @@ async fn find(
         }
     };
     let customer = customer.ok_or_else(|| Error::not_found("customer", id))?;
-    match expected {
-        Some(expected) if expected != customer.version => {
-            let version = customer.version;
-            Err(Error::VersionMismatch { kind: "customer", id: id.to_string(), version })
-        }
-        _ => Ok(customer),
-    }
+    super::check_version("customer", id, expected, customer.version)?;
+    Ok(customer)
 }
 
 /// Makes a customer.

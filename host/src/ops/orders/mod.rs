@@ -131,12 +131,8 @@ async fn find(
         }
     };
     let order = order.ok_or_else(|| Error::not_found("order", id))?;
-    match expected {
-        Some(expected) if expected != order.version => {
-            Err(Error::VersionMismatch { kind: "order", id: id.to_string(), version: order.version })
-        }
-        _ => Ok(order),
-    }
+    super::check_version("order", id, expected, order.version)?;
+    Ok(order)
 }
 
 /// Makes an order.
