@@ -277,9 +277,6 @@ async fn apply(tx: &mut Tx, prepared: &Prepared) -> Result<()> {
     let is_configuration = audit.action == "plugin.configure";
     if row.state == "enabled" && !is_configuration {
         ops::events::subscribe(tx, tenant, &consumer, events, row.at).await?;
-        if *backfill {
-            ops::events::start_backfill(tx, tenant, &consumer, events, row.at).await?;
-        }
         ops::fields::declare(tx, tenant, &row.plugin, &declarations(manifest), row.at).await?;
         plugins::delete_schedules(tx, tenant, &row.plugin).await?;
         for (job, schedule, due_at) in schedules {
