@@ -3,63 +3,29 @@
 use std::fmt::Write as _;
 
 use axum::http::Method;
-use hospes::domain::actor::{Actor, Locale};
 use hospes::domain::money::Currency;
 use hospes::domain::permission::{Permission, Role};
 use hospes::domain::tenant::NewTenant;
-use hospes::domain::token::NewToken;
-use hospes::domain::user::Password;
 use hospes::jobs::imports::{self, Session};
 use hospes::ops::imports::work::{ABANDONED_SECONDS, CONTENT_KEPT_SECONDS, LEASE_SECONDS, Step};
-use hospes::ops::{tenants, tokens};
-use hospes::plugin::PluginHost;
-use hospes_tests::{TestApp, both_engines};
+use hospes_tests::{TestApp, TestTenant, both_engines, new_tenant};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-
-use crate::plugin_rig::{artifacts, sandbox};
 
 /// A tenant that imports, and the token that it does so with.
 pub(crate) struct Importer<'a> {
     pub(crate) app: &'a TestApp,
-    pub(crate) operator: Actor,
+    pub(crate) tenant: TestTenant,
     pub(crate) token: String,
 }
 
 impl<'a> Importer<'a> {
     /// A new tenant with an integration's token.
     pub(crate) async fn new(app: &'a TestApp, slug: &str) -> Self {
-        if app.core.plugins().is_err() {
-            PluginHost::connect(&app.core, sandbox(), artifacts());
-        }
-        let new = NewTenant {
-            slug: slug.to_owned(),
-            name: slug.to_owned(),
-            locale: Locale::En,
-            time_zone: "Asia/Shanghai".to_owned(),
-            currency: Currency::parse("USD").unwrap(),
-            owner_login: "owner".to_owned(),
-            owner_name: "Owner".to_owned(),
-            owner_password: Password::new("correct horse battery"),
-        };
-        let (tenant, _owner) = tenants::create(&app.core, new).await.unwrap();
-        let operator = Actor::operator(tenant.id);
-        let mut importer = Self { app, operator, token: String::new() };
-        importer.token = importer.token_with(Role::Owner, None).await;
-        importer
-    }
-
-    /// Another token of the tenant.
-    pub(crate) async fn token_with(&self, role: Role, permissions: Option<Vec<Permission>>) -> String {
-        let new = NewToken {
-            name: "import".to_owned(),
-            roles: vec![role],
-            permissions,
-            org_unit_id: None,
-            expires_at: None,
-        };
-        let made = tokens::create(&self.app.core, &self.operator, new).await.unwrap();
-        made.secret.unwrap()
+        let currency = Currency::parse("USD").unwrap();
+        let tenant = app.tenant_with(NewTenant { currency, ..new_tenant(slug) }).await;
+        let token = tenant.secret(&[Role::Owner], None).await;
+        Self { app, tenant, token }
     }
 
     /// Makes a job and answers its address.
@@ -95,17 +61,7 @@ impl<'a> Importer<'a> {
 
     /// Every item of a list.
     pub(crate) async fn all(&self, path: &str) -> Vec<Value> {
-        let mut items = Vec::new();
-        let mut cursor = String::new();
-        let separator = if path.contains('?') { '&' } else { '?' };
-        loop {
-            let page = self.get(&format!("{path}{separator}limit=200{cursor}")).await;
-            items.extend(page["items"].as_array().unwrap().iter().cloned());
-            match page["next_cursor"].as_str() {
-                Some(next) => cursor = format!("&cursor={next}"),
-                None => return items,
-            }
-        }
+        self.tenant.owner.all(path).await
     }
 
     /// The rows of a job's error file, without the header.
@@ -402,7 +358,7 @@ both_engines! {
     async fn importing_needs_the_right_to_import_and_to_write_such_records(app: TestApp) {
         let importer = Importer::new(&app, "shop").await;
         for allowed in [Permission::ImportWrite, Permission::OrderWrite] {
-            let token = importer.token_with(Role::Owner, Some(vec![allowed])).await;
+            let token = importer.tenant.secret(&[Role::Owner], Some(&[allowed])).await;
             let body = json!({"entity": "orders", "source": "shop", "mapping": orders()});
             let refused = app.post("/api/v1/imports").token(&token).json(body).await.expect(403).json();
             assert_eq!(refused["code"], "forbidden");
@@ -411,16 +367,15 @@ both_engines! {
 
     async fn an_import_ends_when_its_maker_loses_the_right(app: TestApp) {
         let importer = Importer::new(&app, "shop").await;
-        let other = importer.token_with(Role::Owner, None).await;
+        let other = &importer.tenant.owner;
         let job = importer.start("orders", &purchases()).await;
         importer.upload(&job, twins(600)).await;
         let mut session = Session::lease(&app.core).await.unwrap().expect("a job is queued");
         assert_eq!(session.step().await.unwrap(), Step::More);
-        let id = app.get("/api/v1/tokens").token(&other).await.expect(200).json()["items"][0]["id"].clone();
-        let id = id.as_str().unwrap().to_owned();
-        app.delete(&format!("/api/v1/tokens/{id}")).token(&other).await.expect(204);
+        let own = importer.get("/api/v1/me").await["id"].clone();
+        other.delete(&format!("/api/v1/tokens/{}", own.as_str().unwrap())).await.expect(204);
         assert_eq!(session.step().await.unwrap(), Step::Ended);
-        let import = app.get(&job).token(&other).await.expect(200).json();
+        let import = other.get(&job).await.expect(200).json();
         assert_eq!(import["failure"]["code"], "rights_lost", "{import}");
         assert_eq!(counts(&import), [500, 0, 0, 0]);
     }

@@ -1,7 +1,7 @@
 //! Every limit that the description states is kept: the schemas are walked, and of each
 //! field one value beyond each limit is sent.
 
-use hospes_tests::{Engine, FrontApp, Harness as _};
+use hospes_tests::{Engine, Harness as _, TestApp};
 use serde_json::{Value, json};
 
 use crate::openapi::{concrete, document, kind, operations, resolve, sample};
@@ -17,7 +17,7 @@ const DEPTH_MAX: usize = 4;
 
 #[tokio::test]
 async fn a_value_beyond_each_limit_is_refused_with_its_pointer() {
-    let app = FrontApp::start(Engine::Sqlite).await.unwrap();
+    let app = TestApp::start(Engine::Sqlite).await.unwrap();
     let document = document();
     let mut tried = 0;
     let mut missed = Vec::new();
@@ -36,7 +36,7 @@ async fn a_value_beyond_each_limit_is_refused_with_its_pointer() {
         walk(&document, schema, &base, "", 0, &mut wrongs);
         for Wrong { body, fault } in wrongs {
             let request = app.owner.request(method.clone(), &concrete(&path)).header("if-match", "*");
-            let answer = request.header("content-type", media).body(body.to_string()).send().await;
+            let answer = request.body(media, body.to_string()).await;
             let faults = answer.faults();
             if answer.status != 422 || !faults.contains(&fault) {
                 let (status, code) = (answer.status, &answer.body["code"]);
@@ -53,7 +53,7 @@ async fn a_value_beyond_each_limit_is_refused_with_its_pointer() {
 
 #[tokio::test]
 async fn a_query_parameter_beyond_its_limit_is_refused() {
-    let app = FrontApp::start(Engine::Sqlite).await.unwrap();
+    let app = TestApp::start(Engine::Sqlite).await.unwrap();
     for (method, path, operation) in operations(&document()) {
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
             if parameter["in"] != "query" {
@@ -69,7 +69,7 @@ async fn a_query_parameter_beyond_its_limit_is_refused() {
                 continue;
             };
             let address = format!("{}?{name}={value}", concrete(&path));
-            let answer = app.owner.request(method.clone(), &address).send().await;
+            let answer = app.owner.request(method.clone(), &address).await;
             let fault = format!("/{name} {code}");
             assert!(
                 answer.faults().contains(&fault),

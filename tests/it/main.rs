@@ -17,7 +17,6 @@ mod db_postgres;
 mod db_schema;
 mod db_scratch;
 mod events_dispatch;
-mod front_door;
 mod health;
 mod imports;
 mod limits;

@@ -1,98 +1,54 @@
-//! A core with a plugin host on a database of its own, and two tenants.
+//! A server with a plugin host, two tenants and a customer, and what tests of plugins ask of it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use cap_std::ambient_authority;
-use cap_std::fs::Dir;
-use hospes::clock::{Clock as _, ManualClock, Timestamp};
-use hospes::domain::actor::{Actor, Locale};
+use hospes::clock::{Clock as _, ManualClock};
+use hospes::domain::actor::Actor;
 use hospes::domain::customer::{CustomerKind, NewCustomer};
 use hospes::domain::event::Subject;
 use hospes::domain::grant::Grant;
 use hospes::domain::ids::{CustomerId, EventId};
-use hospes::domain::money::Currency;
-use hospes::domain::tenant::NewTenant;
-use hospes::domain::user::Password;
 use hospes::error::{Error, Result};
-use hospes::ids::RandomIds;
 use hospes::ops::plugins::enablement::{self, NewEnablement};
 use hospes::ops::plugins::{Ack, ActionOutcome, PluginEvent, actions, packages};
-use hospes::ops::{Core, customers, tenants};
-use hospes::plugin::{Artifacts, PluginHost, Sandbox};
-use hospes_tests::{Engine, Harness, TestDb};
+use hospes::ops::{Core, customers};
+use hospes::plugin::PluginHost;
+use hospes_tests::{Engine, Harness, TestApp, TestTenant};
 use serde_json::Value;
 
 /// Everything that a test of plugins needs.
 pub(crate) struct Rig {
+    pub(crate) app: TestApp,
+    pub(crate) there: TestTenant,
     pub(crate) core: Arc<Core>,
     pub(crate) host: Arc<PluginHost>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) actor: Actor,
     pub(crate) neighbour: Actor,
     pub(crate) customer: CustomerId,
-    _database: TestDb,
-}
-
-/// One engine for all tests of this process, as a server has one.
-pub(crate) fn sandbox() -> Arc<Sandbox> {
-    static SANDBOX: OnceLock<Arc<Sandbox>> = OnceLock::new();
-    Arc::clone(SANDBOX.get_or_init(|| Arc::new(Sandbox::new().expect("this machine runs WebAssembly"))))
-}
-
-/// One cache of compiled guests for all tests of this process.
-pub(crate) fn artifacts() -> Artifacts {
-    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| tempfile::tempdir().expect("there is room for temporary files"));
-    let dir = Dir::open_ambient_dir(folder.path(), ambient_authority()).expect("the folder is there");
-    Artifacts::new(Some(dir), [1; 32])
 }
 
 impl Harness for Rig {
     async fn start(engine: Engine) -> Option<Self> {
-        let database = TestDb::start(engine).await?;
-        let now = Timestamp::parse("2026-03-01T08:00:00Z").expect("a time");
-        let clock = Arc::new(ManualClock::new(now));
-        let core = Arc::new(Core::new(database.db.clone(), clock.clone(), Arc::new(RandomIds::default())));
-        let host = PluginHost::connect(&core, sandbox(), artifacts());
-        let actor = tenant(&core, "here").await;
-        let neighbour = tenant(&core, "there").await;
-        let customer = customer(&core, &actor).await;
-        Some(Self { core, host, clock, actor, neighbour, customer, _database: database })
+        let app = TestApp::start(engine).await?;
+        let there = app.tenant("there").await;
+        let (core, host, clock) = (Arc::clone(&app.core), Arc::clone(&app.plugins), Arc::clone(&app.clock));
+        let (actor, neighbour) = (app.acme.operator(), there.operator());
+        let customer = app.acme.customer("Ada").await.id;
+        Some(Self { app, there, core, host, clock, actor, neighbour, customer })
     }
-}
-
-async fn tenant(core: &Core, slug: &str) -> Actor {
-    let new = NewTenant {
-        slug: slug.to_owned(),
-        name: slug.to_owned(),
-        locale: Locale::En,
-        time_zone: "Asia/Shanghai".to_owned(),
-        currency: Currency::parse("CNY").expect("a currency"),
-        owner_login: format!("owner@{slug}.example"),
-        owner_name: "Owner".to_owned(),
-        owner_password: Password::new("correct horse battery staple"),
-    };
-    let (tenant, _owner) = tenants::create(core, new).await.expect("a tenant can be made");
-    Actor::operator(tenant.id)
-}
-
-async fn customer(core: &Core, actor: &Actor) -> CustomerId {
-    let new = NewCustomer::named(CustomerKind::Person, "Ada");
-    customers::create(core, actor, new).await.expect("a customer can be made").id
 }
 
 impl Rig {
     /// Another server on the same database; it keeps what it knows to itself.
     pub(crate) fn second_server(&self) -> Arc<Core> {
-        let core = Core::new(self.core.db.clone(), self.clock.clone(), Arc::new(RandomIds::default()));
-        let core = Arc::new(core);
-        PluginHost::connect(&core, sandbox(), artifacts());
-        core
+        self.app.second_server().0
     }
 
     /// A new customer of somebody.
     pub(crate) async fn customer_of(&self, actor: &Actor) -> CustomerId {
-        customer(&self.core, actor).await
+        let new = NewCustomer::named(CustomerKind::Person, "Ada");
+        customers::create(&self.core, actor, new).await.expect("a customer can be made").id
     }
 
     /// Installs a guest and enables it with all that it asks for.

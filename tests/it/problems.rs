@@ -1,24 +1,20 @@
 //! Bad input and problem documents.
 
 use axum::http::{Method, StatusCode};
-use hospes_tests::{Answer, FrontApp, both_engines};
+use bytes::Bytes;
+use hospes_tests::{TestApp, TestResponse, both_engines};
 use serde_json::{Value, json};
 
-async fn send_raw(app: &FrontApp, kind: &str, body: impl Into<axum::body::Body>) -> Answer {
-    let request = app.owner.request(Method::POST, "/api/v1/org-units").header("content-type", kind);
-    request.body(body).send().await
-}
-
-fn code(answer: &Answer) -> (u16, &str) {
-    (answer.status.as_u16(), answer.body["code"].as_str().unwrap_or_default())
+async fn send_raw(app: &TestApp, kind: &str, body: impl Into<Bytes>) -> TestResponse {
+    app.owner.request(Method::POST, "/api/v1/org-units").body(kind, body).await
 }
 
 both_engines! {
-    async fn every_fault_is_told_at_once_in_two_languages(app: FrontApp) {
+    async fn every_fault_is_told_at_once_in_two_languages(app: TestApp) {
         let body = json!({"kind": "planet", "name": "", "code": 7, "colour": "red"});
         let send = async |language: &str| {
             let request = app.owner.request(Method::POST, "/api/v1/org-units");
-            request.header("accept-language", language).json(&body).send().await
+            request.header("accept-language", language).json(&body).await
         };
         let english = send("en-GB,zh;q=0.5").await;
         let mut faults = english.faults();
@@ -35,7 +31,7 @@ both_engines! {
         assert!(messages.contains("至少 1 个字符") && messages.contains("未知字段"), "{messages}");
     }
 
-    async fn what_is_not_one_json_object_is_refused_quickly(app: FrontApp) {
+    async fn what_is_not_one_json_object_is_refused_quickly(app: TestApp) {
         let deep = format!("{{\"name\":{}", "[".repeat(500_000));
         for (body, wanted) in [
             (b"{".to_vec(), (400, "bad_json")),
@@ -50,23 +46,23 @@ both_engines! {
             let began = std::time::Instant::now();
             let shown = String::from_utf8_lossy(&body[..body.len().min(30)]).into_owned();
             let answer = send_raw(&app, "application/json", body).await;
-            assert_eq!(code(&answer), wanted, "{shown}: {}", answer.body);
+            assert_eq!(answer.code(), wanted, "{shown}: {}", answer.body);
             assert!(began.elapsed().as_millis() < 500, "{shown} took {:?}", began.elapsed());
         }
         for kind in ["text/plain", "application/json; charset=gb18030", ""] {
             let answer = send_raw(&app, kind, "{}").await;
-            assert_eq!(code(&answer), (415, "unsupported_media_type"), "{kind}");
+            assert_eq!(answer.code(), (415, "unsupported_media_type"), "{kind}");
         }
     }
 
-    async fn unknown_addresses_methods_and_parameters_are_problems(app: FrontApp) {
+    async fn unknown_addresses_methods_and_parameters_are_problems(app: TestApp) {
         for path in ["/", "/api/v1/nothing", "/api/v2/tenant", "/api/v1/users/usr_1", "/api/v1/users/%00"] {
             let answer = app.owner.get(path).await;
             assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
             assert_eq!(answer.header("content-type"), "application/problem+json", "{path}");
         }
-        let method = app.owner.request(Method::PUT, "/api/v1/tenant").send().await;
-        assert_eq!(code(&method), (405, "method_not_allowed"));
+        let method = app.owner.request(Method::PUT, "/api/v1/tenant").await;
+        assert_eq!(method.code(), (405, "method_not_allowed"));
         assert!(method.header("allow").contains("PATCH"), "{:?}", method.headers);
         for (query, fault) in [
             ("limit=0", "/limit too_small"),
@@ -80,15 +76,15 @@ both_engines! {
         }
     }
 
-    async fn a_stranger_learns_nothing(app: FrontApp) {
+    async fn a_stranger_learns_nothing(app: TestApp) {
         for path in ["/api/v1/tenant", "/api/v1/users/usr_00000000000000000000000000", "/api/v1/audit"] {
             let answer = app.anonymous().get(path).await;
-            assert_eq!(code(&answer), (401, "unauthenticated"), "{path}");
+            assert_eq!(answer.code(), (401, "unauthenticated"), "{path}");
             assert_eq!(answer.header("www-authenticate"), "Bearer");
         }
     }
 
-    async fn health_docs_and_description_need_nobody(app: FrontApp) {
+    async fn health_docs_and_description_need_nobody(app: TestApp) {
         let anonymous = app.anonymous();
         for path in ["/healthz", "/readyz", "/api/v1/openapi.json", "/docs/", "/problems/not_found"] {
             assert_eq!(anonymous.get(path).await.status, StatusCode::OK, "{path}");
@@ -101,18 +97,18 @@ both_engines! {
         assert_eq!((api.header("x-content-type-options"), api.header("cache-control")), ("nosniff", "no-store"));
     }
 
-    async fn answers_are_compressed_when_the_client_can(app: FrontApp) {
+    async fn answers_are_compressed_when_the_client_can(app: TestApp) {
         for (accepted, wanted) in [("br", "br"), ("gzip", "gzip"), ("identity", "")] {
             let request = app.anonymous().request(Method::GET, "/api/v1/openapi.json");
-            let answer = request.header("accept-encoding", accepted).send_head().await;
+            let answer = request.header("accept-encoding", accepted).stream().await;
             let encoding = answer.headers().get("content-encoding").map(|value| value.to_str().unwrap());
             assert_eq!(encoding.unwrap_or_default(), wanted);
         }
     }
 
-    async fn a_good_request_id_is_kept_and_a_bad_one_replaced(app: FrontApp) {
+    async fn a_good_request_id_is_kept_and_a_bad_one_replaced(app: TestApp) {
         let with = async |id: &str| {
-            let answer = app.owner.request(Method::GET, "/api/v1/me").header("x-request-id", id).send().await;
+            let answer = app.owner.request(Method::GET, "/api/v1/me").header("x-request-id", id).await;
             answer.header("x-request-id").to_owned()
         };
         assert_eq!(with("abc-1.2_3").await, "abc-1.2_3");

@@ -4,17 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
-use hospes::clock::Timestamp;
 use hospes::db::Sql;
-use hospes::jobs::backfill::{self, Backfiller};
-use hospes::jobs::dispatch::{Consumer, Consumers, Dispatcher};
-use hospes::jobs::plugins::PluginConsumer;
-use hospes::jobs::schedules::Runner;
 use hospes::ops::plugins::packages;
-use hospes_tests::{TestApp, both_engines};
+use hospes_tests::{JobsReport, TestApp, both_engines};
 use jiff::ToSpan as _;
 use jiff::civil::{Date, date};
 use serde_json::{Value, json};
@@ -131,30 +125,18 @@ fn outcome(import: &Value) -> (&str, [i64; 4]) {
 const ALL_MADE: (&str, [i64; 4]) = ("succeeded", [6_919, 0, 0, 0]);
 const NOTHING_CHANGED: (&str, [i64; 4]) = ("succeeded", [0, 0, 6_919, 0]);
 
-/// A shop that imports its history, and the server's background work, done when it is asked for.
+/// A shop that imports its history, and the server that it is a tenant of.
 struct Shop<'a> {
     app: &'a TestApp,
     importer: Importer<'a>,
-    dispatcher: Arc<Dispatcher>,
-    backfiller: Arc<Backfiller>,
-    schedules: Arc<Runner>,
 }
 
 impl<'a> Shop<'a> {
     async fn open(app: &'a TestApp) -> Self {
-        app.clock.set(Timestamp::parse(IMPORTED_AT).unwrap());
+        app.set_time(IMPORTED_AT);
         let importer = Importer::new(app, "shop").await;
         packages::install_bundled(&app.core).await.unwrap();
-        let plugins: Arc<dyn Consumer> = Arc::new(PluginConsumer::new(Arc::clone(&app.core)));
-        let consumers = Consumers::from([("plugin", plugins)]);
-        let (core, stop) = (|| Arc::clone(&app.core), || app.app.shutdown_token());
-        Self {
-            app,
-            importer,
-            dispatcher: Dispatcher::new(core(), consumers, stop()),
-            backfiller: Backfiller::new(core(), stop()),
-            schedules: Runner::new(core(), stop()),
-        }
+        Self { app, importer }
     }
 
     async fn enable_membership(&self, backfill: bool) {
@@ -167,32 +149,17 @@ impl<'a> Shop<'a> {
         self.importer.import("orders", &mapping(), file).await
     }
 
-    /// Delivers until nothing is left and so many backfills have ended.
-    async fn deliver(&self, backfills: u32) {
-        let mut ended = 0;
-        for _ in 0..1_000 {
-            let backfill::Report { records, finished } = self.backfiller.run_once().await.unwrap();
-            ended += finished;
-            let report = self.dispatcher.run_once().await.unwrap();
-            assert_eq!((report.failed, report.dead), (0, 0));
-            if (records, report.handled) != (0, 0) {
-                continue;
-            }
-            if ended == backfills {
-                return;
-            }
-            // Transactions of other tests of the same cluster may have to end first.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        panic!("{ended} of {backfills} backfills have ended");
+    /// Delivers until nothing is left, and answers how many backfills and jobs have ended.
+    async fn deliver(&self) -> (u32, u32) {
+        let JobsReport { dispatch, backfill, schedules } = self.app.run_jobs().await;
+        assert_eq!((dispatch.failed, dispatch.dead, schedules.failed), (0, 0, 0));
+        (backfill.finished, schedules.finished)
     }
 
     /// Lets the time come for which members are compared, and with it the daily job.
     async fn pass_the_night(&self) {
-        self.app.clock.set(Timestamp::parse(JUDGED_AT).unwrap());
-        let report = self.schedules.run_once().await.unwrap();
-        assert_eq!((report.finished, report.failed), (1, 0));
-        self.deliver(0).await;
+        self.app.set_time(JUDGED_AT);
+        assert_eq!(self.deliver().await, (0, 1));
     }
 
     async fn orders(&self) -> Vec<Value> {
@@ -210,7 +177,7 @@ impl<'a> Shop<'a> {
             events: i64,
         }
         const EVENTS: Sql = Sql::new("SELECT COUNT(*) AS events FROM events");
-        let mut reader = self.app.core.db.read(&self.importer.operator.tenant).await.unwrap();
+        let mut reader = self.app.core.db.read(self.importer.tenant.id()).await.unwrap();
         let row: Row = reader.fetch_one(EVENTS, Vec::new()).await.unwrap();
         row.events
     }
@@ -239,13 +206,13 @@ both_engines! {
         let shop = Shop::open(&app).await;
         shop.enable_membership(false).await;
         assert_eq!(outcome(&shop.import(&file).await), ALL_MADE);
-        shop.deliver(0).await;
+        assert_eq!(shop.deliver().await, (0, 0));
         shop.pass_the_night().await;
         shop.check(&file).await;
 
         let before = (shop.orders().await, shop.customers().await, shop.events().await);
         assert_eq!(outcome(&shop.import(&file).await), NOTHING_CHANGED);
-        shop.deliver(0).await;
+        assert_eq!(shop.deliver().await, (0, 0));
         let after = (shop.orders().await, shop.customers().await, shop.events().await);
         assert!(before == after, "a second import changed something: {} and {} events", before.2, after.2);
     }
@@ -255,7 +222,7 @@ both_engines! {
         let shop = Shop::open(&app).await;
         assert_eq!(outcome(&shop.import(&file).await), ALL_MADE);
         shop.enable_membership(true).await;
-        shop.deliver(1).await;
+        assert_eq!(shop.deliver().await, (1, 0));
         shop.pass_the_night().await;
         shop.check(&file).await;
     }

@@ -4,20 +4,16 @@ use axum::http::{Method, StatusCode};
 use hospes::domain::permission::{Permission, Role};
 use hospes::http::{Options, RateLimit};
 use hospes::ops::idempotency;
-use hospes_tests::{Answer, Client, Engine, FrontApp, Harness as _, TestDb, both_engines};
+use hospes_tests::{Client, Engine, Harness as _, TestApp, TestResponse, both_engines};
 use serde_json::json;
 
-fn code(answer: &Answer) -> (u16, &str) {
-    (answer.status.as_u16(), answer.body["code"].as_str().unwrap_or_default())
-}
-
-async fn send_unit(client: &Client, key: &str, name: &str) -> Answer {
+async fn send_unit(client: &Client, key: &str, name: &str) -> TestResponse {
     let body = json!({"kind": "store", "name": name});
-    client.request(Method::POST, "/api/v1/org-units").header("idempotency-key", key).json(&body).send().await
+    client.request(Method::POST, "/api/v1/org-units").header("idempotency-key", key).json(&body).await
 }
 
 both_engines! {
-    async fn a_token_shows_its_secret_once_and_ends_when_revoked(app: FrontApp) {
+    async fn a_token_shows_its_secret_once_and_ends_when_revoked(app: TestApp) {
         let body = json!({"name": "till", "roles": ["integration"], "permissions": ["order:write"]});
         let made = app.owner.post("/api/v1/tokens", body).await;
         assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
@@ -26,24 +22,23 @@ both_engines! {
         let path = made.header("location").to_owned();
         assert!(!app.owner.get(&path).await.body.to_string().contains("secret"));
 
-        let mut till = app.anonymous();
-        till.credential = Some((axum::http::header::AUTHORIZATION, format!("Bearer {secret}")));
+        let till = app.bearer(secret);
         let me = till.get("/api/v1/me").await;
         assert_eq!(me.body["permissions"], json!([{"permission": "order:write", "scope": "all"}]));
-        assert_eq!(code(&till.get("/api/v1/users").await), (403, "forbidden"));
+        assert_eq!(till.get("/api/v1/users").await.code(), (403, "forbidden"));
 
         assert_eq!(app.owner.delete(&path).await.status, StatusCode::NO_CONTENT);
         assert_eq!(app.owner.delete(&path).await.status, StatusCode::NO_CONTENT);
-        assert_eq!(code(&till.get("/api/v1/me").await), (401, "unauthenticated"));
+        assert_eq!(till.get("/api/v1/me").await.code(), (401, "unauthenticated"));
     }
 
-    async fn an_expired_or_changed_token_is_refused(app: FrontApp) {
-        let body = json!({"name": "short", "roles": ["auditor"], "expires_at": "2026-01-31T09:00:00Z"});
+    async fn an_expired_or_changed_token_is_refused(app: TestApp) {
+        let body = json!({"name": "short", "roles": ["auditor"], "expires_at": "2026-03-01T09:00:00Z"});
         let made = app.owner.post("/api/v1/tokens", body).await;
         let secret = made.body["secret"].as_str().unwrap();
         let with = async |secret: &str| {
             let request = app.anonymous().request(Method::GET, "/api/v1/audit");
-            request.header("authorization", &format!("bearer {secret}")).send().await.status.as_u16()
+            request.header("authorization", &format!("bearer {secret}")).await.status.as_u16()
         };
         assert_eq!(with(secret).await, 200);
         assert_eq!(with(&format!("{secret}x")).await, 401);
@@ -58,32 +53,32 @@ both_engines! {
         }
     }
 
-    async fn a_scoped_token_cannot_make_a_wider_one(app: FrontApp) {
-        let narrow = app.scoped_token(&[Permission::TokenWrite, Permission::OrderRead]).await;
+    async fn a_scoped_token_cannot_make_a_wider_one(app: TestApp) {
+        let narrow = app.acme.scoped_token(&[Permission::TokenWrite, Permission::OrderRead]).await;
         let wide = narrow.post("/api/v1/tokens", json!({"name": "x", "roles": ["admin"]})).await;
-        assert_eq!(code(&wide), (403, "wider_than_own"));
+        assert_eq!(wide.code(), (403, "wider_than_own"));
         let body = json!({"name": "x", "roles": ["analyst"], "permissions": ["order:read"]});
         assert_eq!(narrow.post("/api/v1/tokens", body).await.status, StatusCode::CREATED);
     }
 
-    async fn a_repeated_key_gets_the_first_answer_and_changes_nothing(app: FrontApp) {
+    async fn a_repeated_key_gets_the_first_answer_and_changes_nothing(app: TestApp) {
         let first = send_unit(&app.owner, "k1", "North").await;
         let again = send_unit(&app.owner, "k1", "North").await;
         assert_eq!((again.status, &again.body), (first.status, &first.body));
         assert_eq!((again.header("location"), again.header("etag")), (first.header("location"), first.header("etag")));
         assert_eq!((first.header("idempotency-replayed"), again.header("idempotency-replayed")), ("", "true"));
-        assert_eq!(code(&send_unit(&app.owner, "k1", "South").await), (409, "idempotency_key_reused"));
-        let other = app.token(&[Role::Admin]).await;
+        assert_eq!(send_unit(&app.owner, "k1", "South").await.code(), (409, "idempotency_key_reused"));
+        let other = app.acme.token(&[Role::Admin]).await;
         assert_ne!(send_unit(&other, "k1", "North").await.body["id"], first.body["id"]);
         let units = app.owner.get("/api/v1/org-units").await;
         assert_eq!(units.body["items"].as_array().unwrap().len(), 2);
 
         app.clock.advance_seconds(idempotency::KEPT_SECONDS + 1);
-        assert_eq!(idempotency::purge(&app.core, &app.tenant.id).await.unwrap(), 2);
+        assert_eq!(idempotency::purge(&app.core, app.acme.id()).await.unwrap(), 2);
         assert_ne!(send_unit(&app.owner, "k1", "North").await.body["id"], first.body["id"]);
     }
 
-    async fn many_at_once_with_one_key_are_one_request(app: FrontApp) {
+    async fn many_at_once_with_one_key_are_one_request(app: TestApp) {
         let answers = futures::future::join_all((0..16).map(|_| send_unit(&app.owner, "same", "North"))).await;
         for answer in &answers {
             assert_eq!((answer.status, &answer.body["id"]), (StatusCode::CREATED, &answers[0].body["id"]));
@@ -92,21 +87,21 @@ both_engines! {
         assert_eq!(units.body["items"].as_array().unwrap().len(), 1);
     }
 
-    async fn a_refused_request_may_be_sent_again_with_its_key(app: FrontApp) {
+    async fn a_refused_request_may_be_sent_again_with_its_key(app: TestApp) {
         let body = |parent| json!({"kind": "store", "name": "X", "parent_id": parent});
         let send = async |body| {
             let request = app.owner.request(Method::POST, "/api/v1/org-units").header("idempotency-key", "k");
-            request.json(&body).send().await.status.as_u16()
+            request.json(&body).await.status.as_u16()
         };
         assert_eq!(send(body(json!("org_00000000000000000000000000"))).await, 422);
         assert_eq!(send(body(json!(null))).await, 201);
     }
 
-    async fn a_repeated_token_does_not_show_its_secret_again(app: FrontApp) {
+    async fn a_repeated_token_does_not_show_its_secret_again(app: TestApp) {
         let send = async || {
             let body = json!({"name": "till", "roles": ["integration"]});
             let request = app.owner.request(Method::POST, "/api/v1/tokens").header("idempotency-key", "k");
-            request.json(&body).send().await
+            request.json(&body).await
         };
         let (first, again) = (send().await, send().await);
         assert_eq!(first.body["id"], again.body["id"]);
@@ -117,16 +112,16 @@ both_engines! {
 #[tokio::test]
 async fn too_many_requests_are_told_when_to_come_back() {
     let options = Options { principal_limit: RateLimit::new(3, 3_600), ..Options::default() };
-    let app = FrontApp::new(TestDb::start(Engine::Sqlite).await.unwrap(), options).await;
+    let app = TestApp::start(Engine::Sqlite).await.unwrap().with_options(options);
     let mut left = Vec::new();
     for _ in 0..3 {
         left.push(app.owner.get("/api/v1/me").await.header("ratelimit-remaining").to_owned());
     }
     assert_eq!(left, ["2", "1", "0"]);
     let refused = app.owner.get("/api/v1/me").await;
-    assert_eq!(code(&refused), (429, "too_many_requests"));
+    assert_eq!(refused.code(), (429, "too_many_requests"));
     let wait: u32 = refused.header("retry-after").parse().unwrap();
     assert!((1_100..=1_200).contains(&wait), "a third of an hour, not {wait}");
     // Others have a limit of their own.
-    assert_eq!(app.token(&[Role::Auditor]).await.get("/api/v1/me").await.status, StatusCode::OK);
+    assert_eq!(app.acme.token(&[Role::Auditor]).await.get("/api/v1/me").await.status, StatusCode::OK);
 }

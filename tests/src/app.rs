@@ -1,31 +1,39 @@
 //! The whole server behind its router, without a socket: what a request says is what a client gets.
 
-use std::fmt::Write as _;
-use std::future::IntoFuture;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
-use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
-use bytes::Bytes;
-use futures::future::BoxFuture;
+use axum::http::Method;
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
 use hospes::app::App;
-use hospes::clock::{ManualClock, Timestamp};
+use hospes::clock::{Clock as _, ManualClock, Timestamp};
+use hospes::db::Sql;
+use hospes::domain::tenant::NewTenant;
 use hospes::http::{self, HttpState, RateLimit};
-use hospes::ids::SequentialIds;
+use hospes::ids::RandomIds;
+use hospes::jobs::backfill::{self, Backfiller};
+use hospes::jobs::dispatch::{self, Consumer, Consumers, Dispatcher};
+use hospes::jobs::imports;
+use hospes::jobs::plugins::PluginConsumer;
+use hospes::jobs::schedules::{self, Runner};
 use hospes::ops::Core;
-use http_body_util::BodyExt as _;
-use serde_json::Value;
-use tower::ServiceExt as _;
+use hospes::plugin::{Artifacts, PluginHost, Sandbox};
 
 use crate::db::{Engine, Harness, TestDb};
-use crate::people::TestActor;
+use crate::people::{TestTenant, new_tenant};
+use crate::request::{Client, TestRequest};
 
 /// When every test begins.
-const BEGINNING: &str = "2026-01-01T00:00:00Z";
+pub const BEGINNING: &str = "2026-03-01T08:00:00Z";
+/// Rounds of background work that one call does at most.
+const ROUNDS_MAX: u32 = 1_000;
+/// How often a backfill that waits is asked again, and how long in all.
+const BACKFILL_WAIT: Duration = Duration::from_millis(20);
+const BACKFILL_WAITS_MAX: u32 = 1_500;
 
-/// A server with a clock and ids that the test knows.
+/// A server with a tenant `acme`, whose clock the test moves and whose background work it runs.
 pub struct TestApp {
     /// The clock; stands still until the test moves it.
     pub clock: Arc<ManualClock>,
@@ -33,14 +41,34 @@ pub struct TestApp {
     pub core: Arc<Core>,
     /// The server.
     pub app: App,
+    /// Runs plugins; no plugin is installed yet.
+    pub plugins: Arc<PluginHost>,
     /// The database beneath.
     pub database: TestDb,
+    /// A tenant.
+    pub acme: TestTenant,
+    /// Sends requests with every right in `acme`.
+    pub owner: Client,
     router: Router,
+    dispatcher: Arc<Dispatcher>,
+    backfiller: Arc<Backfiller>,
+    schedules: Arc<Runner>,
+}
+
+/// What the background work has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JobsReport {
+    /// Deliveries of events.
+    pub dispatch: dispatch::Report,
+    /// Replays of history.
+    pub backfill: backfill::Report,
+    /// Schedules of plugins.
+    pub schedules: schedules::Report,
 }
 
 impl Harness for TestApp {
     async fn start(engine: Engine) -> Option<Self> {
-        Some(Self::over(TestDb::start(engine).await?))
+        Some(Self::over(TestDb::start(engine).await?).await)
     }
 }
 
@@ -49,20 +77,19 @@ impl TestApp {
     ///
     /// # Panics
     /// Never: the beginning is a time.
-    #[must_use]
-    pub fn over(database: TestDb) -> Self {
+    pub async fn over(database: TestDb) -> Self {
         let clock = Arc::new(ManualClock::new(Timestamp::parse(BEGINNING).expect("the beginning is a time")));
-        let ids = Arc::new(SequentialIds::default());
-        let core = Arc::new(Core::new(database.db.clone(), Arc::clone(&clock) as _, ids));
+        let (core, plugins) = connect(&database, &clock);
         let app = App::new(Arc::clone(&core));
-        let options = http::Options {
-            // Tests of the limits set their own.
-            principal_limit: RateLimit::new(1_000_000, 60),
-            tenant_limit: RateLimit::new(1_000_000, 60),
-            ..http::Options::default()
-        };
-        let router = http::router(HttpState::new(Arc::clone(&core), options, app.shutdown_token()));
-        Self { clock, core, app, database, router }
+        let router = http::router(HttpState::new(Arc::clone(&core), unlimited(), app.shutdown_token()));
+        let acme = TestTenant::new(&core, &router, new_tenant("acme")).await;
+        let owner = acme.owner.clone();
+        let consumer: Arc<dyn Consumer> = Arc::new(PluginConsumer::new(Arc::clone(&core)));
+        let consumers = Consumers::from([("plugin", consumer)]);
+        let dispatcher = Dispatcher::new(Arc::clone(&core), consumers, app.shutdown_token());
+        let backfiller = Backfiller::new(Arc::clone(&core), app.shutdown_token());
+        let schedules = Runner::new(Arc::clone(&core), app.shutdown_token());
+        Self { clock, core, app, plugins, database, acme, owner, router, dispatcher, backfiller, schedules }
     }
 
     /// The same server with other options of HTTP, such as a limit that the test reaches.
@@ -70,183 +97,177 @@ impl TestApp {
     pub fn with_options(mut self, options: http::Options) -> Self {
         let state = HttpState::new(Arc::clone(&self.core), options, self.app.shutdown_token());
         self.router = http::router(state);
+        self.acme = self.acme.moved_to(&self.router);
+        self.owner = self.acme.owner.clone();
         self
     }
 
-    /// A `GET` request.
+    /// Another server on the same database and with the same clock; it keeps what it knows to itself.
+    #[must_use]
+    pub fn second_server(&self) -> (Arc<Core>, Arc<PluginHost>) {
+        connect(&self.database, &self.clock)
+    }
+
+    /// Another tenant.
+    pub async fn tenant(&self, slug: &str) -> TestTenant {
+        self.tenant_with(new_tenant(slug)).await
+    }
+
+    /// Another tenant, as the test wants it.
+    pub async fn tenant_with(&self, new: NewTenant) -> TestTenant {
+        TestTenant::new(&self.core, &self.router, new).await
+    }
+
+    /// A client without a credential.
+    #[must_use]
+    pub fn anonymous(&self) -> Client {
+        Client::nobody(self.router.clone())
+    }
+
+    /// A client with a bearer token.
+    #[must_use]
+    pub fn bearer(&self, secret: &str) -> Client {
+        Client::bearer(self.router.clone(), secret)
+    }
+
+    /// A `GET` request of nobody.
     pub fn get(&self, path: &str) -> TestRequest {
         self.request(Method::GET, path)
     }
 
-    /// A `POST` request.
+    /// A `POST` request of nobody.
     pub fn post(&self, path: &str) -> TestRequest {
         self.request(Method::POST, path)
     }
 
-    /// A `PUT` request.
+    /// A `PUT` request of nobody.
     pub fn put(&self, path: &str) -> TestRequest {
         self.request(Method::PUT, path)
     }
 
-    /// A `PATCH` request.
+    /// A `PATCH` request of nobody.
     pub fn patch(&self, path: &str) -> TestRequest {
         self.request(Method::PATCH, path)
     }
 
-    /// A `DELETE` request.
+    /// A `DELETE` request of nobody.
     pub fn delete(&self, path: &str) -> TestRequest {
         self.request(Method::DELETE, path)
     }
 
-    /// A request; `path` may have a query.
+    /// A request of nobody; `path` may have a query.
     pub fn request(&self, method: Method, path: &str) -> TestRequest {
-        TestRequest {
-            router: self.router.clone(),
-            method,
-            path: path.to_owned(),
-            headers: Vec::new(),
-            body: Bytes::new(),
-        }
-    }
-}
-
-/// A request in the making; sent when it is awaited.
-#[must_use = "a request is sent when it is awaited"]
-pub struct TestRequest {
-    router: Router,
-    method: Method,
-    path: String,
-    headers: Vec<(String, String)>,
-    body: Bytes,
-}
-
-impl TestRequest {
-    /// Sends a bearer token.
-    pub fn token(self, token: &str) -> Self {
-        self.header(AUTHORIZATION.as_str(), &format!("Bearer {token}"))
+        self.anonymous().request(method, path)
     }
 
-    /// Sends somebody's token.
-    pub fn actor(self, actor: &TestActor) -> Self {
-        self.token(&actor.token)
-    }
-
-    /// Sends a header.
-    pub fn header(mut self, name: &str, value: &str) -> Self {
-        self.headers.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// Sends JSON; a merge patch if the method is `PATCH`.
-    #[expect(clippy::needless_pass_by_value, reason = "called with `json!(…)`")]
-    pub fn json(self, value: Value) -> Self {
-        let kind =
-            if self.method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
-        self.body(kind, value.to_string())
-    }
-
-    /// Sends any body.
-    pub fn body(mut self, content_type: &str, body: impl Into<Bytes>) -> Self {
-        self.body = body.into();
-        self.header(CONTENT_TYPE.as_str(), content_type)
-    }
-
-    /// The request as axum takes it.
-    fn build(self) -> (Router, Request<Body>, String) {
-        let shown = format!("{} {}", self.method, self.path);
-        let mut request = Request::builder().method(self.method).uri(self.path);
-        for (name, value) in self.headers {
-            request = request.header(name, value);
-        }
-        let request = request.body(Body::from(self.body)).expect("the test writes a valid request");
-        (self.router, request, shown)
-    }
-
-    /// Sends the request and answers its beginning; the body is left to be streamed.
-    pub async fn stream(self) -> Response<Body> {
-        let (router, request, _shown) = self.build();
-        let Ok(response) = router.oneshot(request).await;
-        response
-    }
-}
-
-impl IntoFuture for TestRequest {
-    type Output = TestResponse;
-    type IntoFuture = BoxFuture<'static, TestResponse>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let (router, request, shown) = self.build();
-            let Ok(response) = router.oneshot(request).await;
-            let (parts, body) = response.into_parts();
-            let body = body.collect().await.expect("the server ends its body").to_bytes();
-            TestResponse { request: shown, status: parts.status, headers: parts.headers, body }
-        })
-    }
-}
-
-/// What came back.
-#[derive(Clone, Debug)]
-pub struct TestResponse {
-    request: String,
-    /// The status.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The whole body.
-    pub body: Bytes,
-}
-
-impl TestResponse {
-    /// Itself, if the status is the expected one.
-    ///
-    /// # Panics
-    /// If it is not, with the whole answer.
-    #[track_caller]
-    pub fn expect(self, status: u16) -> Self {
-        assert_eq!(self.status.as_u16(), status, "{self}");
-        self
-    }
-
-    /// The body as JSON.
-    ///
-    /// # Panics
-    /// If it is not.
-    #[track_caller]
-    pub fn json(&self) -> Value {
-        match serde_json::from_slice(&self.body) {
-            Ok(value) => value,
-            Err(error) => panic!("the body is not JSON ({error}): {self}"),
-        }
-    }
-
-    /// The body as text.
-    ///
-    /// # Panics
-    /// If it is not UTF-8.
-    #[track_caller]
-    pub fn text(&self) -> String {
-        String::from_utf8(self.body.to_vec()).expect("the body is text")
-    }
-
-    /// A header's text; empty if it is absent.
+    /// The time on the server's clock.
     #[must_use]
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Moves the clock to `time`.
+    ///
+    /// # Panics
+    /// If it is none.
+    pub fn set_time(&self, time: &str) {
+        self.clock.set(Timestamp::parse(time).expect("the test writes a time"));
+    }
+
+    /// Imports, delivers, replays and runs schedules until nothing is left that is due now.
+    ///
+    /// # Panics
+    /// If a loop fails, or the work does not end.
+    pub async fn run_jobs(&self) -> JobsReport {
+        let mut sum = JobsReport::default();
+        let mut waits = 0;
+        for _ in 0..ROUNDS_MAX {
+            let before = sum;
+            while self.import_once().await {}
+            sum.add_backfill(self.backfiller.run_once().await.expect("the backfills can be seen"));
+            sum.add_dispatch(self.dispatcher.run_once().await.expect("the lanes can be seen"));
+            sum.add_schedules(self.schedules.run_once().await.expect("the schedules can be seen"));
+            if sum.is_as_after(&before) {
+                if self.open_backfills().await == 0 {
+                    return sum;
+                }
+                // Transactions of other tests of the same cluster have to end first.
+                waits += 1;
+                assert!(waits < BACKFILL_WAITS_MAX, "a backfill does not end: {sum:?}");
+                tokio::time::sleep(BACKFILL_WAIT).await;
+            }
+        }
+        panic!("the background work does not end: {sum:?}");
+    }
+
+    async fn import_once(&self) -> bool {
+        imports::run_once(&self.core, &self.app.shutdown_token()).await.expect("the imports can be seen")
+    }
+
+    async fn open_backfills(&self) -> i64 {
+        const OPEN: Sql = Sql::new("SELECT COUNT(*) FROM lanes WHERE gate IS NOT NULL AND state = 'active'");
+        let mut directory = self.core.db.directory().await.expect("the directory can be read");
+        let (open,): (i64,) = directory.fetch_one(OPEN, Vec::new()).await.expect("the lanes can be counted");
+        open
     }
 }
 
-impl std::fmt::Display for TestResponse {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "{} was answered {}", self.request, self.status)?;
-        for (name, value) in &self.headers {
-            writeln!(f, "  {name}: {}", String::from_utf8_lossy(value.as_bytes()))?;
-        }
-        let mut body = String::new();
-        match serde_json::from_slice::<Value>(&self.body) {
-            Ok(json) => write!(body, "{json:#}")?,
-            Err(_) => body.push_str(&String::from_utf8_lossy(&self.body)),
-        }
-        f.write_str(&body)
+impl JobsReport {
+    fn add_dispatch(&mut self, report: dispatch::Report) {
+        let dispatch::Report { lanes, handled, failed, dead } = report;
+        self.dispatch.lanes += lanes;
+        self.dispatch.handled += handled;
+        self.dispatch.failed += failed;
+        self.dispatch.dead += dead;
     }
+
+    fn add_backfill(&mut self, report: backfill::Report) {
+        let backfill::Report { records, finished } = report;
+        self.backfill.records += records;
+        self.backfill.finished += finished;
+    }
+
+    fn add_schedules(&mut self, report: schedules::Report) {
+        let schedules::Report { finished, failed } = report;
+        self.schedules.finished += finished;
+        self.schedules.failed += failed;
+    }
+
+    /// Whether nothing was done since `before`; to look at a lane in vain is nothing.
+    fn is_as_after(&self, before: &Self) -> bool {
+        let mut quiet = *self;
+        quiet.dispatch.lanes = before.dispatch.lanes;
+        quiet == *before
+    }
+}
+
+/// A core with plugins.
+fn connect(database: &TestDb, clock: &Arc<ManualClock>) -> (Arc<Core>, Arc<PluginHost>) {
+    let clock = Arc::clone(clock);
+    let core = Arc::new(Core::new(database.db.clone(), clock, Arc::new(RandomIds::default())));
+    let plugins = PluginHost::connect(&core, sandbox(), artifacts());
+    (core, plugins)
+}
+
+/// Tests of the limits set their own.
+fn unlimited() -> http::Options {
+    http::Options {
+        principal_limit: RateLimit::new(1_000_000, 60),
+        tenant_limit: RateLimit::new(1_000_000, 60),
+        ..http::Options::default()
+    }
+}
+
+/// One engine for all tests of a process, as a server has one.
+fn sandbox() -> Arc<Sandbox> {
+    static SANDBOX: OnceLock<Arc<Sandbox>> = OnceLock::new();
+    Arc::clone(SANDBOX.get_or_init(|| Arc::new(Sandbox::new().expect("this machine runs WebAssembly"))))
+}
+
+/// One cache of compiled plugins for all tests of a process.
+fn artifacts() -> Artifacts {
+    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| tempfile::tempdir().expect("there is room for temporary files"));
+    let dir = Dir::open_ambient_dir(folder.path(), ambient_authority()).expect("the folder is there");
+    Artifacts::new(Some(dir), [1; 32])
 }

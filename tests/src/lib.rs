@@ -12,19 +12,19 @@
 mod app;
 mod cluster;
 mod db;
-mod front;
 mod golden;
 pub mod guests;
 mod people;
 mod proxy;
+mod request;
 
-pub use app::{TestApp, TestRequest, TestResponse};
+pub use app::{BEGINNING, JobsReport, TestApp};
 pub use cluster::{Cluster, PostgresUrls};
 pub use db::{Engine, Harness, TestDb, new_postgres};
-pub use front::{Answer, Client, FrontApp, RequestBuilder};
 pub use golden::assert_golden;
-pub use people::{PASSWORD, TestActor, TestTenant};
+pub use people::{PASSWORD, TestTenant, new_tenant};
 pub use proxy::Proxy;
+pub use request::{Client, TestRequest, TestResponse};
 
 /// Declares tests that run on both engines: `name::sqlite` and `name::postgres`.
 ///
