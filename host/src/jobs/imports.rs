@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::import::RowFault;
+use crate::domain::import::bound::Bound;
 use crate::domain::import::mapping::Format;
-use crate::domain::import::plan::{Bound, Row};
 use crate::domain::import::reader::{Content, Field, Next, Reader, Record};
+use crate::domain::import::row::Row;
 use crate::error::{Error, Result};
 use crate::ops::Core;
 use crate::ops::imports::work::{self, Batch, Step, Work};

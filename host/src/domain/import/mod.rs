@@ -1,16 +1,20 @@
 //! Imports: how a file's rows become records. Pure: bytes in, rows and faults out.
 //!
 //! A [`mapping::Mapping`] says which column feeds which target field; checked
-//! against the entity's `targets` it becomes a [`plan::Plan`]. [`reader`] cuts
-//! the bytes into records and knows the place of each, and the plan turns a
-//! record into a typed [`plan::Row`] or into the faults that a person mends.
+//! against the entity's `targets` it becomes a [`plan::Plan`], and with the columns of
+//! the file a [`bound::Bound`]. [`reader`] cuts the bytes into records and knows the
+//! place of each, and the bound plan turns a record into a typed [`row::Row`] or into
+//! the faults that a person mends.
 //! Nothing here keeps more than one record at a time, so that the size of a file
 //! does not matter.
 
+pub mod bound;
 pub mod encoding;
 pub mod mapping;
+mod object;
 pub mod plan;
 pub mod reader;
+pub mod row;
 mod targets;
 #[cfg(test)]
 mod tests;

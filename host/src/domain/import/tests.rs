@@ -3,10 +3,12 @@
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::bound::Bound;
 use super::encoding::Encoding;
 use super::mapping::{Format, Mapping};
-use super::plan::{Bound, Plan, Row, RowIdentity};
+use super::plan::Plan;
 use super::reader::{Content, Dialect, Field, Next, Position, Reader, Record};
+use super::row::{Row, RowIdentity};
 use super::{ImportEntity, RowFault};
 
 fn mapping(value: serde_json::Value) -> Mapping {

@@ -8,7 +8,7 @@ use crate::domain::actor::Actor;
 use crate::domain::customer::Identity;
 use crate::domain::field::Model;
 use crate::domain::ids::CustomerId;
-use crate::domain::import::plan::Bound;
+use crate::domain::import::bound::Bound;
 use crate::domain::import::{ImportEntity, RowFault};
 use crate::domain::permission::Permission;
 use crate::domain::timeline::NewEntry;

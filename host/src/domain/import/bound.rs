@@ -1,0 +1,232 @@
+//! A plan that knows the file's columns, and what it makes of a record.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+
+use super::RowFault;
+use super::mapping::FieldSource;
+use super::object::{Object, Raw, json_message};
+use super::plan::{Plan, PlannedField, sources};
+use super::reader::{Content, Field, Record};
+use super::row::{Row, RowIdentity, Value};
+use super::targets::{EXTERNAL_ID, EXTERNAL_ID_CHARS_MAX, Kind};
+use super::values::{self, Wrong};
+use crate::domain::money::{Currency, Money};
+
+/// A plan for a file whose columns are known.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    pub(super) plan: Plan,
+    /// Where each column of CSV stands; empty for NDJSON, whose rows name their own.
+    pub(super) places: HashMap<String, usize>,
+    pub(super) columns: usize,
+}
+
+impl Bound {
+    /// How many columns a row of CSV must have; 0 for NDJSON.
+    #[must_use]
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The values of a record.
+    ///
+    /// # Errors
+    /// Every fault of the row.
+    pub fn row(&self, record: Record) -> Result<Row, Vec<RowFault>> {
+        let line = record.line;
+        let raw = self.raw_row(record).map_err(|fault| vec![fault])?;
+        let mut row = Row { line, identity: None, values: BTreeMap::new() };
+        let mut faults = Vec::new();
+        let mut currency = None;
+        let fields = &self.plan.fields;
+        // Amounts are read by the row's currency, so that comes first.
+        let is_currency = |field: &&PlannedField| field.kind == Kind::Currency;
+        for field in fields.iter().filter(is_currency).chain(fields.iter().filter(|f| !is_currency(f))) {
+            match self.value(field, &raw, currency) {
+                Ok(Some(Planned::Identity(identity))) => row.identity = Some(identity),
+                Ok(Some(Planned::Currency(found))) => currency = Some(found),
+                Ok(Some(Planned::Value(value))) => drop(row.values.insert(field.name.clone(), value)),
+                Ok(None) => {}
+                // Amounts of an unknown currency have no fault of their own.
+                Err((Wrong { code: "currency_unknown", .. }, _)) => {}
+                Err((wrong, value)) => faults.push(row_fault(line, field, wrong, value)),
+            }
+        }
+        if faults.is_empty() { Ok(row) } else { Err(faults) }
+    }
+
+    /// The columns that feed a target, for a fault that was found later; `None` for a constant.
+    #[must_use]
+    pub fn column_of(&self, target: &str) -> Option<String> {
+        let field = self.plan.fields.iter().find(|field| field.name == target)?;
+        let column = sources(&field.source).collect::<Vec<_>>().join(" + ");
+        (!column.is_empty()).then_some(column)
+    }
+
+    fn raw_row(&self, record: Record) -> Result<RawRow, RowFault> {
+        match record.content {
+            Content::Csv(fields) if fields.len() == self.columns => Ok(RawRow::Csv(fields)),
+            Content::Csv(fields) => {
+                let message = format!("the row has {} columns instead of {}", fields.len(), self.columns);
+                let column = fields.len().min(self.columns) + 1;
+                Err(RowFault::new(record.line, "column_count", message).in_column(column.to_string()))
+            }
+            Content::Json(text) => serde_json::from_str::<Object>(&text).map(RawRow::Json).map_err(|error| {
+                let message = format!("not a JSON object: {}", json_message(&error));
+                RowFault::new(record.line, "bad_json", message)
+                    .in_column(error.column().to_string())
+                    .with_value(&text)
+            }),
+        }
+    }
+
+    /// The value of one field, or what is wrong with it and what stood there.
+    fn value(
+        &self,
+        field: &PlannedField,
+        raw: &RawRow,
+        currency: Option<Currency>,
+    ) -> Result<Option<Planned>, (Wrong, String)> {
+        let PlannedField { name, kind, required, source } = field;
+        if name == EXTERNAL_ID {
+            return self.identity(source, raw).map(|identity| Some(Planned::Identity(identity)));
+        }
+        let text = match self.text(source, raw)? {
+            text if text.is_empty() => source.default.clone().unwrap_or_default(),
+            text => source.values.get(&text).cloned().unwrap_or(text),
+        };
+        if text.is_empty() {
+            let wrong = || (Wrong::new("required", "must not be empty"), String::new());
+            return if *required { Err(wrong()) } else { Ok(None) };
+        }
+        self.typed(&text, *kind, currency).map(Some).map_err(|wrong| (wrong, text))
+    }
+
+    fn typed(&self, text: &str, kind: Kind, currency: Option<Currency>) -> Result<Planned, Wrong> {
+        let mapping = &self.plan.mapping;
+        Ok(Planned::Value(match kind {
+            Kind::Text(chars_max) => Value::Text(bounded(text, chars_max)?.to_owned()),
+            Kind::Choice(choices) if choices.contains(&text) => Value::Text(text.to_owned()),
+            Kind::Choice(choices) => {
+                return Err(Wrong::new("unknown_value", format!("must be one of {}", choices.join(", "))));
+            }
+            Kind::Currency => {
+                let wrong = || Wrong::new("unknown_currency", "not an ISO 4217 code such as CNY");
+                return Currency::parse(text).map(Planned::Currency).ok_or_else(wrong);
+            }
+            Kind::Money => {
+                let unknown = || Wrong::new("currency_unknown", "the row's currency is wrong");
+                let currency = currency.ok_or_else(unknown)?;
+                let amount_minor = values::money(text, currency.exponent(), &mapping.money)?;
+                Value::Money(Money { amount_minor, currency })
+            }
+            Kind::Time => Value::Time(values::time(text, &mapping.time, &self.plan.zone)?),
+            Kind::Integer(minimum, maximum) => Value::Integer(values::integer(text, minimum, maximum)?),
+        }))
+    }
+
+    /// The joined text of a field's columns, without blanks around each.
+    fn text(&self, source: &FieldSource, raw: &RawRow) -> Result<String, (Wrong, String)> {
+        if let Some(constant) = &source.constant {
+            return Ok(constant.clone());
+        }
+        let separator = source.separator.as_deref().unwrap_or(" ");
+        let mut joined = String::new();
+        for column in sources(source) {
+            let text = self.column_text(column, raw)?;
+            if !joined.is_empty() && !text.is_empty() {
+                joined.push_str(separator);
+            }
+            joined.push_str(&text);
+        }
+        Ok(joined)
+    }
+
+    fn column_text(&self, column: &str, raw: &RawRow) -> Result<String, (Wrong, String)> {
+        let found = match raw {
+            RawRow::Csv(fields) => match self.places.get(column).and_then(|place| fields.get(*place)) {
+                Some(Field::Text(text)) => Raw::Text(text.trim().to_owned()),
+                Some(Field::Undecodable) => Raw::Undecodable,
+                None => Raw::Missing,
+            },
+            RawRow::Json(object) => object.find(column),
+        };
+        let wrong = |code, message: &str| Err((Wrong::new(code, message), String::new()));
+        match found {
+            Raw::Missing => Ok(String::new()),
+            Raw::Text(text) if text.contains('\0') => wrong("bad_character", "holds a NUL character"),
+            Raw::Text(text) => Ok(text),
+            Raw::Undecodable => wrong("bad_encoding", "bytes that are no text in the file's encoding"),
+            Raw::Compound => wrong("not_one_value", "a list or an object where one value belongs"),
+        }
+    }
+
+    fn identity(&self, source: &FieldSource, raw: &RawRow) -> Result<RowIdentity, (Wrong, String)> {
+        let mut parts = Vec::new();
+        for column in sources(source) {
+            let text = self.column_text(column, raw)?;
+            parts.push(source.values.get(&text).cloned().unwrap_or(text));
+        }
+        if parts.iter().all(String::is_empty) {
+            return Err((Wrong::new("required", "must not be empty"), String::new()));
+        }
+        if source.column.is_some() && !source.occurrence {
+            let id = parts.concat();
+            return match bounded(&id, EXTERNAL_ID_CHARS_MAX) {
+                Ok(_) => Ok(RowIdentity::Given(id)),
+                Err(wrong) => Err((wrong, id)),
+            };
+        }
+        let joined = parts.iter().map(|part| escape_part(part)).collect::<Vec<_>>().join("|");
+        let digest = hex(&Sha256::digest(joined.as_bytes()));
+        // Room for the number of the occurrence stays.
+        let short = joined.chars().count() <= EXTERNAL_ID_CHARS_MAX - 20;
+        let base = if short { joined } else { format!("sha256:{digest}") };
+        if !source.occurrence {
+            return Ok(RowIdentity::Given(base));
+        }
+        Ok(RowIdentity::Numbered { base, key: digest.chars().take(32).collect() })
+    }
+}
+
+/// What a field of a row turns into.
+enum Planned {
+    Value(Value),
+    Currency(Currency),
+    Identity(RowIdentity),
+}
+
+enum RawRow {
+    Csv(Vec<Field>),
+    Json(Object),
+}
+
+fn row_fault(line: u64, field: &PlannedField, wrong: Wrong, value: String) -> RowFault {
+    let column = sources(&field.source).collect::<Vec<_>>().join(" + ");
+    let fault = RowFault::new(line, wrong.code, format!("{}: {}", field.name, wrong.message));
+    let fault = if column.is_empty() { fault } else { fault.in_column(column) };
+    if value.is_empty() { fault } else { fault.with_value(&value) }
+}
+
+fn bounded(text: &str, chars_max: usize) -> Result<&str, Wrong> {
+    if text.len() > chars_max && text.chars().count() > chars_max {
+        return Err(Wrong::new("too_long", format!("must have at most {chars_max} characters")));
+    }
+    Ok(text)
+}
+
+/// A part of an external id, so that no two lists of parts join to the same text.
+fn escape_part(part: &str) -> String {
+    part.replace('%', "%25").replace('|', "%7C").replace('#', "%23")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes everything");
+        text
+    })
+}
