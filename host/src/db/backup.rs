@@ -79,7 +79,7 @@ pub async fn restore(copy: &Path, file: &Path, existing: Existing) -> Result<Cop
     let target = NamedFile::at(file)?;
     if target.exists() && existing == Existing::Keep {
         return Err(OpenError::Refused(format!(
-            "there is a database `{}` already; replace it explicitly, or name another place",
+            "there is a database `{}` already; `--replace` puts the copy in its place",
             file.display()
         )));
     }

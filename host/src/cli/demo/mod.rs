@@ -20,7 +20,7 @@ use crate::clock::Timestamp;
 use crate::config::{self, Config, Sources};
 use crate::domain::actor::{Actor, Locale};
 use crate::domain::money::Currency;
-use crate::domain::page::PageRequest;
+use crate::domain::page::{PAGE_MAX, PageRequest};
 use crate::domain::permission::Role;
 use crate::domain::tenant::NewTenant;
 use crate::domain::token::NewToken;
@@ -37,6 +37,7 @@ const PLUGIN: &str = "retail-membership";
 const SEED: u64 = 0x696e_6b62_6f61_7431;
 /// How long the plugin may take over the history before the demo gives up.
 const HISTORY_SECONDS_MAX: u64 = 120;
+const TOKEN_NAME: &str = "demo";
 const TOKEN_DAYS: i64 = 30;
 
 /// Serves the demo until the signal to stop.
@@ -98,6 +99,7 @@ async fn prepare(core: &Arc<Core>) -> Outcome<Prepared> {
     let actor = match tenants::operator_of(core, SLUG).await {
         Ok(actor) => {
             reset_owner(core, &actor, &password).await?;
+            revoke_earlier_tokens(core, &actor).await?;
             actor
         }
         Err(Error::NotFound { .. }) => fill(core, &password).await?,
@@ -105,7 +107,8 @@ async fn prepare(core: &Arc<Core>) -> Outcome<Prepared> {
     };
     let expires_at = Some(core.now().plus_seconds(TOKEN_DAYS * 86_400));
     let roles = vec![Role::Admin];
-    let new = NewToken { name: "demo".to_owned(), roles, permissions: None, org_unit_id: None, expires_at };
+    let new =
+        NewToken { name: TOKEN_NAME.to_owned(), roles, permissions: None, org_unit_id: None, expires_at };
     let made = tokens::create(core, &actor, new).await?;
     let token = made.secret.ok_or_else(|| Failure::failed("the token was made before"))?;
     wait_for_history(core, &actor).await?;
@@ -140,6 +143,22 @@ async fn reset_owner(core: &Core, actor: &Actor, password: &str) -> Outcome {
     let found = users::list(core, actor, &filter, &PageRequest::default()).await?;
     let owner = found.items.first().ok_or_else(|| Failure::failed(format!("user `{login}` not found")))?;
     Ok(users::reset_password(core, actor, &owner.id, Password::new(password)).await?)
+}
+
+/// The tokens of earlier runs in this folder: nobody needs them once there is a new one.
+async fn revoke_earlier_tokens(core: &Core, actor: &Actor) -> Outcome {
+    let mut page = PageRequest { limit: PAGE_MAX, cursor: None };
+    loop {
+        let found = tokens::list(core, actor, &page).await?;
+        let earlier = found.items.iter();
+        for token in earlier.filter(|token| token.name == TOKEN_NAME && token.revoked_at.is_none()) {
+            tokens::revoke(core, actor, &token.id).await?;
+        }
+        page.cursor = found.next_cursor;
+        if page.cursor.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 /// Waits until the plugin has seen every order, so that the first look shows its points.
