@@ -37,6 +37,9 @@ macro_rules! extension_point {
                     "hospes:plugin/customers@1.0.0": crate::bindings::imports::hospes::plugin::customers,
                     "hospes:plugin/orders@1.0.0": crate::bindings::imports::hospes::plugin::orders,
                     "hospes:plugin/timeline@1.0.0": crate::bindings::imports::hospes::plugin::timeline,
+                    "hospes:plugin/files@1.0.0": crate::bindings::imports::hospes::plugin::files,
+                    "hospes:plugin/http@1.0.0": crate::bindings::imports::hospes::plugin::http,
+                    "hospes:plugin/plugins@1.0.0": crate::bindings::imports::hospes::plugin::plugins,
                     $interface: generate,
                 },
             });

@@ -4,6 +4,7 @@
 //! is no other place that decides.
 
 use super::grant::Grant;
+use super::point::Point;
 
 /// An imported function and the grant that it needs, if any.
 pub(crate) struct Import {
@@ -38,13 +39,21 @@ pub(crate) const IMPORTS: &[Import] = &[
     import("orders", "query", Some(Grant::OrdersRead)),
     import("timeline", "append-many", Some(Grant::TimelineWrite)),
     import("timeline", "query", Some(Grant::TimelineRead)),
+    import("files", "read-many", Some(Grant::FilesOwn)),
+    import("files", "write-many", Some(Grant::FilesOwn)),
+    import("files", "delete-many", Some(Grant::FilesOwn)),
+    import("files", "query", Some(Grant::FilesOwn)),
+    import("http", "send-many", Some(Grant::HttpSend)),
+    import("plugins", "call", Some(Grant::PluginsCall)),
 ];
 
 /// Interfaces that are only types.
 pub(crate) const TYPE_INTERFACES: &[&str] = &["types"];
 
-/// The extension points that a plugin may export.
-pub(crate) const EXPORTS: &[&str] = &["lifecycle", "events", "hooks", "actions", "panels", "jobs"];
+/// The extension point that an exported interface is.
+pub(crate) fn point_of_export(interface: &str) -> Option<Point> {
+    Point::ALL.iter().copied().find(|point| point.as_str() == interface)
+}
 
 /// The grant that an event of this name needs; `None` if there is no such event.
 pub(crate) fn event_grant(name: &str) -> Option<Grant> {

@@ -49,6 +49,14 @@ grants! {
     KvOwn = "kv:own",
     /// Read its settings.
     SettingsOwn = "settings:own",
+    /// Keep files of its own.
+    FilesOwn = "files:own",
+    /// Have the host send requests to other hosts.
+    HttpSend = "http:send",
+    /// Call functions of other plugins.
+    PluginsCall = "plugins:call",
+    /// Let other plugins call its functions.
+    PluginsServe = "plugins:serve",
     /// See and change the save of a customer.
     HooksCustomer = "hooks:customer",
     /// See and change the save of an order.
@@ -70,6 +78,10 @@ impl Grant {
             | Self::DocumentsOwn
             | Self::KvOwn
             | Self::SettingsOwn
+            | Self::FilesOwn
+            | Self::HttpSend
+            | Self::PluginsCall
+            | Self::PluginsServe
             | Self::HooksCustomer
             | Self::HooksOrder => None,
         }
@@ -115,13 +127,13 @@ impl FromStr for Grant {
 
 /// A set of grants.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Grants(u16);
+pub struct Grants(u32);
 
 impl Grants {
     /// Whether `grant` is in the set.
     #[must_use]
     pub const fn has(self, grant: Grant) -> bool {
-        self.0 & (1 << grant as u16) != 0
+        self.0 & (1 << grant as u32) != 0
     }
 
     /// The grants, in the order of their declaration.
@@ -150,7 +162,7 @@ impl Grants {
 
 impl FromIterator<Grant> for Grants {
     fn from_iter<I: IntoIterator<Item = Grant>>(grants: I) -> Self {
-        Self(grants.into_iter().fold(0, |bits, grant| bits | (1 << grant as u16)))
+        Self(grants.into_iter().fold(0, |bits, grant| bits | (1 << grant as u32)))
     }
 }
 

@@ -18,6 +18,7 @@ pub mod org_unit;
 pub mod page;
 pub mod patch;
 pub mod permission;
+pub mod point;
 pub mod product;
 pub mod query;
 pub mod schedule;

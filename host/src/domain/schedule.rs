@@ -1,5 +1,7 @@
 //! When scheduled work is due, in a tenant's time zone.
 
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 
@@ -13,6 +15,8 @@ use crate::error::{Error, Result};
 /// A daily time that a change of the clocks skips is due when the clocks have
 /// moved, and one that comes twice is due the first time only. Intervals count from
 /// midnight UTC, so that they neither drift nor depend on when they were set up.
+/// A cron expression with a fixed hour and minute is a daily time in that; one with
+/// a wildcard or a step goes by the clock on the wall, through a doubled hour twice.
 ///
 /// # Errors
 /// [`Error::Internal`] for a time or time zone that does not exist.
@@ -37,7 +41,33 @@ pub fn next_due(schedule: &Schedule, time_zone: &str, now: Timestamp) -> Result<
             }
             Err(Error::internal(format!("`{at}` has no next time in {time_zone}")))
         }
+        Schedule::Cron(expression) => {
+            let cron = parse_cron(expression).map_err(Error::internal)?;
+            let zone = TimeZone::get(time_zone).map_err(Error::internal)?;
+            let next = cron.find_next_occurrence(&now.to_jiff().to_zoned(zone), false);
+            Ok(Timestamp::from_micros(next.map_err(Error::internal)?.timestamp().as_microsecond()))
+        }
     }
+}
+
+/// Whether `expression` is a cron expression with a next time.
+///
+/// # Errors
+/// Why it is not, for its author.
+pub fn check_cron(expression: &str) -> Result<(), String> {
+    let cron = parse_cron(expression)?;
+    // Any time will do: what never comes is a date that no calendar has.
+    let from = jiff::Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
+    match cron.find_next_occurrence(&from, false) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("`{expression}` never comes: {error}")),
+    }
+}
+
+/// Five fields: minute, hour, day of month, month, day of week.
+fn parse_cron(expression: &str) -> Result<Cron, String> {
+    let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+    parser.parse(expression).map_err(|error| format!("`{expression}` is no cron expression: {error}"))
 }
 
 /// The first instant at which a clock of the zone shows `local` or more.
@@ -90,6 +120,43 @@ mod tests {
         // In Berlin, 02:00 to 03:00 of 25 October 2026 comes twice.
         assert_eq!(daily("02:30", "Europe/Berlin", "2026-10-24T12:00:00Z"), "2026-10-25T00:30:00.000000Z");
         assert_eq!(daily("02:30", "Europe/Berlin", "2026-10-25T00:30:00Z"), "2026-10-26T01:30:00.000000Z");
+    }
+
+    fn cron(expression: &str, zone: &str, now: &str) -> String {
+        next_due(&Schedule::Cron(expression.to_owned()), zone, at(now)).unwrap().to_string()
+    }
+
+    #[test]
+    fn a_cron_expression_goes_by_the_tenants_clocks() {
+        let weekdays = "30 9 * * MON-FRI";
+        assert_eq!(cron(weekdays, "Asia/Shanghai", "2026-01-30T01:30:00Z"), "2026-02-02T01:30:00.000000Z");
+        assert_eq!(cron("*/20 * * * *", "UTC", "2026-01-31T08:19:59.999999Z"), "2026-01-31T08:20:00.000000Z");
+        assert_eq!(cron("0 8 L * *", "UTC", "2026-02-01T00:00:00Z"), "2026-02-28T08:00:00.000000Z");
+    }
+
+    #[test]
+    fn a_fixed_cron_time_survives_the_change_of_the_clocks_as_a_daily_time_does() {
+        let fixed = "30 2 * * *";
+        assert_eq!(cron(fixed, "Europe/Berlin", "2026-03-28T12:00:00Z"), "2026-03-29T01:00:00.000000Z");
+        assert_eq!(cron(fixed, "Europe/Berlin", "2026-03-29T01:00:00Z"), "2026-03-30T00:30:00.000000Z");
+        assert_eq!(cron(fixed, "Europe/Berlin", "2026-10-24T12:00:00Z"), "2026-10-25T00:30:00.000000Z");
+        assert_eq!(cron(fixed, "Europe/Berlin", "2026-10-25T00:30:00Z"), "2026-10-26T01:30:00.000000Z");
+    }
+
+    #[test]
+    fn a_repeated_cron_time_comes_as_often_as_the_clocks_show_it() {
+        // Both half past two of a doubled hour, and none of an hour that is skipped.
+        let hourly = "30 * * * *";
+        assert_eq!(cron(hourly, "Europe/Berlin", "2026-10-25T00:30:00Z"), "2026-10-25T01:30:00.000000Z");
+        assert_eq!(cron(hourly, "Europe/Berlin", "2026-03-29T00:30:00Z"), "2026-03-29T01:30:00.000000Z");
+    }
+
+    #[test]
+    fn what_is_no_cron_expression_is_refused() {
+        for wrong in ["", "* * * *", "0 0 * * * *", "60 * * * *", "0 0 30 2 *", "often"] {
+            assert!(check_cron(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(check_cron("0 0 29 2 *"), Ok(()));
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use super::invocation::{Point, Usage};
+use super::invocation::Usage;
 use crate::clock::Timestamp;
 use crate::domain::ids::TenantId;
+use crate::domain::point::Point;
 
 /// Failures in a row after which the breaker opens.
 pub(super) const FAILURES_MAX: u32 = 5;
@@ -91,7 +92,7 @@ impl Breakers {
     /// Forgets a plugin's failures: it has been enabled anew or its settings have changed.
     pub(super) fn reset(&self, tenant: &TenantId, plugin: &str) {
         let mut entries = self.entries.lock().expect("no code panics while it holds this lock");
-        for point in Point::ALL {
+        for point in Point::ALL.iter().copied() {
             if let Some(health) = entries.get_mut(&(tenant.clone(), plugin.into(), point)) {
                 health.in_a_row = 0;
                 health.open_until = None;

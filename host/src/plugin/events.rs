@@ -7,12 +7,12 @@ use hospes_bindings::exports::hospes::plugin::events as contract;
 use super::PluginHost;
 use super::call::{Answer, Call};
 use super::host::subject_of_event;
-use super::invocation::Point;
 use super::registry::Enabled;
 use super::run::{Effects, plugin_actor};
 use crate::domain::actor::Cause;
 use crate::domain::contract::event_grant;
 use crate::domain::ids::TenantId;
+use crate::domain::point::Point;
 use crate::error::{Error, Result};
 use crate::ops::plugins::{Ack, Delivered, JobAck, JobChunk, PluginEvent};
 

@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::PluginHost;
 use super::call::{Answer, Call};
-use super::invocation::Point;
 use super::registry::Enabled;
 use super::run::{Effects, user_actor};
 use crate::domain::actor::{Actor, Principal};
 use crate::domain::manifest::{EntityKind, OnFailure};
+use crate::domain::point::Point;
 use crate::error::{Error, Result};
 use crate::ops::plugins::{HookedEntity, Save};
 

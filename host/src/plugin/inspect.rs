@@ -8,9 +8,10 @@ use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 use wasmtime::Engine;
 
 use super::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, MEMORY_BYTES_MAX, TABLES_MAX};
-use crate::domain::contract::{EXPORTS, IMPORTS, TYPE_INTERFACES, event_grant};
+use crate::domain::contract::{IMPORTS, TYPE_INTERFACES, event_grant, point_of_export};
 use crate::domain::grant::{Grant, Grants};
-use crate::domain::manifest::Manifest;
+use crate::domain::manifest::{ColumnSource, Manifest};
+use crate::domain::point::Point;
 use crate::error::{Error, Fault, Result};
 
 /// The largest component, in bytes.
@@ -60,8 +61,8 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Inspected> {
         check_import(name, &functions, &mut imports, &mut faults);
     }
     for name in &scan.exports {
-        match interface_of(name).filter(|interface| EXPORTS.contains(interface)) {
-            Some(interface) => drop(exports.insert(interface.to_owned())),
+        match interface_of(name).and_then(point_of_export) {
+            Some(point) => drop(exports.insert(point.as_str().to_owned())),
             None => faults.push(Fault::new(
                 "",
                 "unknown_export",
@@ -260,7 +261,30 @@ fn compare(
 ) {
     let mut say = |code: &'static str, message: String| faults.push(Fault::new("", code, message));
     let wanted = manifest.wanted();
-    let mut needs: Vec<(Grant, String)> = Vec::new();
+    let needs = needs(manifest, imports);
+    for (grant, why) in &needs {
+        if !wanted.has(*grant) {
+            say("missing_grant", format!("{why}, but does not ask for the grant `{grant}`"));
+        }
+    }
+    let needed: Grants = needs.iter().map(|(grant, _)| *grant).collect();
+    for grant in wanted.without(needed).iter() {
+        say("idle_grant", format!("asks for the grant `{grant}`, which nothing in it needs"));
+    }
+    for point in Point::ALL.iter().filter(|point| **point != Point::Lifecycle) {
+        match (manifest.declares(*point), exports.contains(point.as_str())) {
+            (true, false) => {
+                say("missing_export", format!("declares {point}, but does not export `{point}`"))
+            }
+            (false, true) => say("idle_export", format!("exports `{point}`, but its manifest declares none")),
+            (true, true) | (false, false) => {}
+        }
+    }
+}
+
+/// The grants that bytes and manifest need, each with why.
+fn needs(manifest: &Manifest, imports: &BTreeSet<String>) -> Vec<(Grant, String)> {
+    let mut needs = Vec::new();
     for import in IMPORTS {
         let name = format!("{}.{}", import.interface, import.function);
         if let Some(grant) = import.grant.filter(|_| imports.contains(&name)) {
@@ -273,31 +297,22 @@ fn compare(
     for hook in &manifest.hooks {
         needs.push((hook.entity.hook_grant(), format!("declares a hook on `{}`", hook.entity.as_str())));
     }
-    for (grant, why) in &needs {
-        if !wanted.has(*grant) {
-            say("missing_grant", format!("{why}, but does not ask for the grant `{grant}`"));
+    for scoring in &manifest.scoring {
+        for column in &scoring.columns {
+            let grant = match column.source {
+                ColumnSource::Pointer(_) | ColumnSource::Field(_) => Grant::CustomersRead,
+                ColumnSource::Orders(_) => Grant::OrdersRead,
+            };
+            needs.push((
+                grant,
+                format!("declares the column `{}` of the scoring `{}`", column.name, scoring.name),
+            ));
         }
     }
-    let needed: Grants = needs.iter().map(|(grant, _)| *grant).collect();
-    for grant in wanted.without(needed).iter() {
-        say("idle_grant", format!("asks for the grant `{grant}`, which nothing in it needs"));
+    if let Some(function) = manifest.functions.first() {
+        needs.push((Grant::PluginsServe, format!("declares the function `{}`", function.name)));
     }
-    let declared = [
-        ("events", !manifest.events.subscribe.is_empty()),
-        ("hooks", !manifest.hooks.is_empty()),
-        ("actions", !manifest.actions.is_empty()),
-        ("panels", !manifest.panels.is_empty()),
-        ("jobs", !manifest.jobs.is_empty()),
-    ];
-    for (point, is_declared) in declared {
-        match (is_declared, exports.contains(point)) {
-            (true, false) => {
-                say("missing_export", format!("declares {point}, but does not export `{point}`"))
-            }
-            (false, true) => say("idle_export", format!("exports `{point}`, but its manifest declares none")),
-            (true, true) | (false, false) => {}
-        }
-    }
+    needs
 }
 
 #[cfg(test)]
@@ -329,7 +344,19 @@ mod tests {
 
     #[test]
     fn every_import_of_the_contract_is_in_the_table() {
-        let wit = ["context", "log", "settings", "kv", "documents", "customers", "orders", "timeline"];
+        let wit = [
+            "context",
+            "log",
+            "settings",
+            "kv",
+            "documents",
+            "customers",
+            "orders",
+            "timeline",
+            "files",
+            "http",
+            "plugins",
+        ];
         let interfaces: BTreeSet<_> = IMPORTS.iter().map(|import| import.interface).collect();
         assert_eq!(interfaces, wit.into_iter().collect());
     }

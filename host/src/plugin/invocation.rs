@@ -13,6 +13,7 @@ use super::registry::Enabled;
 use crate::clock::Timestamp;
 use crate::domain::actor::Actor;
 use crate::domain::grant::Grant;
+use crate::domain::point::Point;
 use crate::ops::Core;
 
 /// Lines of one invocation that are kept.
@@ -21,17 +22,6 @@ pub(super) const LOG_LINES_MAX: usize = 100;
 const BYTES_MAX: usize = 32 << 20;
 /// Bytes of one line that are kept.
 pub(super) const LOG_LINE_BYTES_MAX: usize = 1_024;
-
-/// Where the host calls a plugin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Point {
-    Lifecycle,
-    Events,
-    Hooks,
-    Actions,
-    Panels,
-    Jobs,
-}
 
 /// What an invocation may use. A fuel unit is about one WebAssembly instruction;
 /// the same run always burns the same fuel.
@@ -50,31 +40,16 @@ pub(super) struct Budget {
 }
 
 impl Point {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Lifecycle, Self::Events, Self::Hooks, Self::Actions, Self::Panels, Self::Jobs];
-
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Lifecycle => "lifecycle",
-            Self::Events => "events",
-            Self::Hooks => "hooks",
-            Self::Actions => "actions",
-            Self::Panels => "panels",
-            Self::Jobs => "jobs",
-        }
-    }
-
-    /// Whether writing calls are allowed.
-    pub(super) const fn may_write(self) -> bool {
-        !matches!(self, Self::Hooks | Self::Panels)
-    }
-
     /// The budget for `items` inputs: a batch of events gets more than one event.
     pub(super) fn budget(self, items: u32) -> Budget {
         let (fuel, ticks, wall_ms, calls, rows_read, rows_written) = match self {
             Self::Hooks => (11_000_000, 10, 1_000, 20, 500, 0),
             Self::Panels => (100_000_000, 50, 2_000, 50, 2_000, 0),
-            Self::Actions => (500_000_000, 200, 10_000, 200, 5_000, 2_000),
+            Self::Scoring => (200_000_000, 100, 5_000, 50, 2_000, 0),
+            // A function has what is left of its caller's budget, and no more than an action.
+            Self::Actions | Self::Routes | Self::Steps | Self::Functions => {
+                (500_000_000, 200, 10_000, 200, 5_000, 2_000)
+            }
             Self::Events => (200_000_000, 300, 20_000, 200, 20_000, 5_000),
             Self::Lifecycle | Self::Jobs => (4_000_000_000, 1_000, 30_000, 1_000, 20_000, 10_000),
         };

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::PluginHost;
 use super::call::Call;
 use super::inspect::inspect;
-use super::invocation::Point;
 use super::registry::{Enabled, permissions_of};
 use super::run::{Effects, plugin_actor};
 use crate::domain::actor::Actor;
+use crate::domain::point::Point;
 use crate::error::{Error, Result};
 use crate::ops::plugins::{Ack, Inspected, Switch};
 

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use super::PluginHost;
 use super::call::{Answer, Call};
 use super::host::{parse_document, subject_of_event};
-use super::invocation::{Point, clean};
+use super::invocation::clean;
 use super::registry::Enabled;
 use super::run::{Effects, user_actor};
 use crate::domain::actor::Actor;
 use crate::domain::event::Subject;
 use crate::domain::manifest::{Manifest, PanelSlot};
+use crate::domain::point::Point;
 use crate::error::{Error, Result};
 use crate::ops::plugins::Panel;
 

@@ -7,10 +7,13 @@
 mod context;
 mod customers;
 mod documents;
+mod files;
+mod http;
 mod json;
 mod kv;
 mod log;
 mod orders;
+mod plugins;
 mod settings;
 mod timeline;
 
