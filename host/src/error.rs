@@ -5,13 +5,19 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::domain::actor::Locale;
+use crate::domain::code::{Code as _, FailureCode, FaultCode, Params, Reason, RecordKind};
 use crate::domain::permission::Permission;
+use crate::texts;
 
 /// The result of a use case.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// Characters of an id that texts show.
+const ID_CHARS_SHOWN: usize = 64;
+
 /// One thing that is wrong with an input.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Fault {
     /// JSON pointer (RFC 6901) into the input, such as `/contact_points/0/value`.
     pub pointer: String,
@@ -19,25 +25,38 @@ pub struct Fault {
     pub code: Cow<'static, str>,
     /// For a person: what is wrong and how to mend it.
     pub message: String,
-    /// What the texts of other languages name, such as `max`.
+    /// What the texts of other languages name, such as `max`; none if the words are a
+    /// plugin's. Private, so that a code of ours is one that has texts.
     #[serde(skip)]
-    pub params: Vec<(&'static str, String)>,
+    params: Option<Params>,
 }
 
 impl Fault {
-    /// A fault at `pointer`.
-    pub fn new(
-        pointer: impl Into<String>,
-        code: impl Into<Cow<'static, str>>,
-        message: impl Into<String>,
-    ) -> Self {
-        Self { pointer: pointer.into(), code: code.into(), message: message.into(), params: Vec::new() }
+    /// A fault at `pointer` that says in English more than the text of its code.
+    pub fn new(pointer: impl Into<String>, code: FaultCode, message: impl Into<String>) -> Self {
+        let params = Some(code.params());
+        Self { pointer: pointer.into(), code: code.as_str().into(), message: message.into(), params }
     }
 
-    /// The same with a value that the texts of other languages name.
+    /// A fault at `pointer` of which the text of its code says all.
+    pub fn plain(pointer: impl Into<String>, code: FaultCode) -> Self {
+        let message = texts::say(Locale::En, &code);
+        Self::new(pointer, code, message)
+    }
+
+    /// A fault that a plugin tells, with a code and words of its own.
+    pub fn of_plugin(pointer: impl Into<String>, code: String, message: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), code: code.into(), message: message.into(), params: None }
+    }
+
+    /// The same in another language. What a plugin tells is in its caller's language already.
     #[must_use]
-    pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
-        self.params.push((name, value.to_string()));
+    pub fn translated(mut self, locale: Locale) -> Self {
+        let key = texts::key(FaultCode::FAMILY, &self.code);
+        let text = self.params.as_ref().and_then(|params| texts::find(locale, &key, params));
+        if let Some(text) = text.filter(|_| locale != Locale::En) {
+            self.message = text;
+        }
         self
     }
 }
@@ -52,26 +71,26 @@ pub enum Error {
         faults: Vec<Fault>,
     },
     /// The record does not exist, or this actor may not know that it does.
-    #[error("{kind} `{id}` not found")]
+    #[error("{} `{id}` not found", kind.words())]
     NotFound {
-        /// The kind of record, such as `customer`.
-        kind: &'static str,
+        /// The kind of record.
+        kind: RecordKind,
         /// The id that was asked for.
         id: String,
     },
     /// The record is not in the state that the change needs.
     #[error("{message}")]
     Conflict {
-        /// Stable snake_case code, such as `already_exists`.
-        code: &'static str,
+        /// Why.
+        code: Reason,
         /// For a person.
         message: String,
     },
     /// `If-Match` or a plugin's expected version names another version.
-    #[error("{kind} `{id}` has changed: it is at version {version}")]
+    #[error("{} `{id}` has changed: it is at version {version}", kind.words())]
     VersionMismatch {
         /// The kind of record.
-        kind: &'static str,
+        kind: RecordKind,
         /// Its id.
         id: String,
         /// Its version now.
@@ -86,24 +105,24 @@ pub enum Error {
     /// The actor may not do this for another reason than a missing permission.
     #[error("{message}")]
     Refused {
-        /// Stable snake_case code.
-        code: &'static str,
+        /// Why.
+        code: Reason,
         /// For a person.
         message: String,
     },
     /// What is asked for has existed and never will again: a position of the change feed that has been purged.
     #[error("{message}")]
     Gone {
-        /// Stable snake_case code.
-        code: &'static str,
+        /// Why.
+        code: Reason,
         /// For a person.
         message: String,
     },
     /// A limit is reached.
     #[error("{message}")]
     Limit {
-        /// Stable snake_case code of the limit.
-        code: &'static str,
+        /// Which.
+        code: Reason,
         /// For a person, with the limit's value.
         message: String,
         /// When to try again, in seconds; 0 if trying again does not help.
@@ -126,8 +145,8 @@ pub enum Error {
     PluginFailed {
         /// The plugin's name.
         plugin: String,
-        /// Stable snake_case code, such as `deadline`.
-        code: &'static str,
+        /// How.
+        code: FailureCode,
         /// What happened, without the host's internals.
         message: String,
     },
@@ -144,21 +163,22 @@ pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
 impl Error {
     /// One fault at `pointer`.
-    pub fn invalid(
-        pointer: impl Into<String>,
-        code: impl Into<Cow<'static, str>>,
-        message: impl Into<String>,
-    ) -> Self {
+    pub fn invalid(pointer: impl Into<String>, code: FaultCode, message: impl Into<String>) -> Self {
         Self::Invalid { faults: vec![Fault::new(pointer, code, message)] }
     }
 
+    /// One fault at `pointer` of which the text of its code says all.
+    pub fn plain(pointer: impl Into<String>, code: FaultCode) -> Self {
+        Self::Invalid { faults: vec![Fault::plain(pointer, code)] }
+    }
+
     /// `kind` `id` does not exist, or must look so.
-    pub fn not_found(kind: &'static str, id: impl ToString) -> Self {
+    pub fn not_found(kind: RecordKind, id: impl ToString) -> Self {
         Self::NotFound { kind, id: id.to_string() }
     }
 
     /// A conflict with the state of things.
-    pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn conflict(code: Reason, message: impl Into<String>) -> Self {
         Self::Conflict { code, message: message.into() }
     }
 
@@ -170,6 +190,47 @@ impl Error {
     /// The server cannot answer now.
     pub fn unavailable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Unavailable(Arc::from(cause.into()))
+    }
+
+    /// Its stable code, with the values that the code's text names.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Invalid { faults } => Reason::Invalid { count: faults.len().to_string() },
+            Self::NotFound { kind, id } => Reason::NotFound { kind: kind.to_string(), id: printable(id) },
+            Self::VersionMismatch { kind, id, version } => Reason::VersionMismatch {
+                kind: kind.to_string(),
+                id: printable(id),
+                version: version.to_string(),
+            },
+            Self::Unauthenticated(_) => Reason::Unauthenticated,
+            Self::Forbidden(permission) => Reason::Forbidden { permission: permission.to_string() },
+            Self::Conflict { code, .. }
+            | Self::Refused { code, .. }
+            | Self::Gone { code, .. }
+            | Self::Limit { code, .. } => code.clone(),
+            Self::PluginRejected { plugin, message, .. } => {
+                Reason::PluginRejected { plugin: plugin.clone(), message: message.clone() }
+            }
+            Self::PluginFailed { plugin, message, .. } => {
+                Reason::PluginFailed { plugin: plugin.clone(), message: message.clone() }
+            }
+            Self::Unavailable(_) => Reason::Unavailable,
+            Self::Internal(_) => Reason::Internal,
+        }
+    }
+
+    /// What it says to a person in their language; in English with all particulars.
+    #[must_use]
+    pub fn text(&self, locale: Locale) -> String {
+        match (locale, self) {
+            (Locale::En, _) => self.to_string(),
+            (Locale::ZhCn, Self::PluginFailed { plugin, code, .. }) => {
+                let (plugin, message) = (plugin.clone(), texts::say(locale, code));
+                texts::say(locale, &Reason::PluginFailed { plugin, message })
+            }
+            (Locale::ZhCn, _) => texts::say(locale, &self.reason()),
+        }
     }
 
     /// Whether the same call may succeed later without being changed.
@@ -190,4 +251,9 @@ impl Error {
             | Self::Internal(_) => false,
         }
     }
+}
+
+/// The beginning of an id that a client has sent: it may be anything.
+fn printable(id: &str) -> String {
+    id.chars().filter(|c| !c.is_control()).take(ID_CHARS_SHOWN).collect()
 }

@@ -6,6 +6,7 @@ use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
 
 use crate::domain::actor::Locale;
+use crate::domain::code::{Code, RecordKind, TypeName};
 
 const EN: &str = include_str!("../locales/en.ftl");
 const ZH_CN: &str = include_str!("../locales/zh-CN.ftl");
@@ -25,11 +26,33 @@ pub fn find(locale: Locale, key: &str, params: &[(&'static str, String)]) -> Opt
     let mut args = FluentArgs::with_capacity(params.len());
     for (name, value) in params {
         // Texts, not numbers: a limit is shown as it was written, without grouping.
-        args.set(*name, FluentValue::from(value.as_str()));
+        args.set(*name, FluentValue::from(translated(locale, name, value)));
     }
     let mut errors = Vec::new();
     let text = bundle.format_pattern(pattern, Some(&args), &mut errors).into_owned();
     errors.is_empty().then_some(text)
+}
+
+/// The text of a code in a language.
+#[must_use]
+pub fn say<C: Code>(locale: Locale, code: &C) -> String {
+    // A test walks all codes; the code itself is still better than a failure.
+    find(locale, &key(C::FAMILY, code.as_str()), &code.params())
+        .unwrap_or_else(|| code.as_str().replace('_', " "))
+}
+
+/// A value that is itself a code, in words.
+fn translated(locale: Locale, name: &str, value: &str) -> String {
+    let word =
+        |family: &str, code: &str| find(locale, &key(family, code), &[]).unwrap_or_else(|| code.to_owned());
+    match name {
+        "kind" => word(RecordKind::FAMILY, value),
+        "expected" => {
+            let words: Vec<_> = value.split('|').map(|code| word(TypeName::FAMILY, code)).collect();
+            words.join(" / ")
+        }
+        _ => value.to_owned(),
+    }
 }
 
 /// The key of a text from its family and a code: `fault` and `too_long` make `fault-too-long`.
@@ -56,24 +79,59 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
+    use crate::domain::code::{FailureCode, FaultCode, Reason, RowCode};
+    use crate::http::ProblemKind;
 
-    /// Every message with the placeholders that it names.
-    fn messages(source: &str) -> BTreeMap<&str, BTreeSet<&str>> {
+    /// Each message's key with the values that it names.
+    type Messages<'s> = BTreeMap<String, BTreeSet<&'s str>>;
+
+    fn messages(source: &str) -> Messages<'_> {
         let mut found = BTreeMap::new();
         for line in source.lines() {
             let Some((key, text)) = line.split_once(" = ") else {
                 assert!(line.is_empty() || line.starts_with('#'), "messages stand on one line: {line}");
                 continue;
             };
-            let placeholders = text.split("{ $").skip(1).filter_map(|rest| rest.split(' ').next()).collect();
-            assert!(found.insert(key, placeholders).is_none(), "`{key}` is there twice");
+            let named = text.split("{ $").skip(1).filter_map(|rest| rest.split(' ').next()).collect();
+            assert!(found.insert(key.to_owned(), named).is_none(), "`{key}` is there twice");
         }
         found
     }
 
+    /// The messages that the tables of codes ask for.
+    fn wanted() -> Messages<'static> {
+        let tables = [
+            (ProblemKind::FAMILY, ProblemKind::TABLE),
+            (Reason::FAMILY, Reason::TABLE),
+            (FailureCode::FAMILY, FailureCode::TABLE),
+            (FaultCode::FAMILY, FaultCode::TABLE),
+            (RowCode::FAMILY, RowCode::TABLE),
+            (RecordKind::FAMILY, RecordKind::TABLE),
+            (TypeName::FAMILY, TypeName::TABLE),
+        ];
+        let codes = tables.iter().flat_map(|(family, table)| table.iter().map(move |code| (family, code)));
+        codes.map(|(family, (code, params))| (key(family, code), params.iter().copied().collect())).collect()
+    }
+
     #[test]
-    fn both_languages_have_the_same_messages_with_the_same_placeholders() {
-        assert_eq!(messages(EN), messages(ZH_CN));
+    fn every_code_has_its_text_in_both_languages_and_no_text_is_left_over() {
+        for (language, source) in [("en", EN), ("zh-CN", ZH_CN)] {
+            let (wanted, found) = (wanted(), messages(source));
+            let missing: Vec<_> = wanted.keys().filter(|key| !found.contains_key(*key)).collect();
+            let left: Vec<_> = found.keys().filter(|key| !wanted.contains_key(*key)).collect();
+            assert!(missing.is_empty(), "write into locales/{language}.ftl: {missing:?}");
+            assert!(left.is_empty(), "no code leads to these of locales/{language}.ftl: {left:?}");
+            for (key, named) in found {
+                assert_eq!(named, wanted[&key], "locales/{language}.ftl names other values in `{key}`");
+            }
+        }
+    }
+
+    #[test]
+    fn the_type_that_is_wanted_is_named_in_the_language_of_the_text() {
+        let code = FaultCode::wrong_type(&[TypeName::Integer, TypeName::Null]);
+        assert_eq!(say(Locale::En, &code), "must be of the type whole number / null");
+        assert_eq!(say(Locale::ZhCn, &code), "类型必须是整数 / null");
     }
 
     #[test]

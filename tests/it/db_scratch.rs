@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hospes::clock::Timestamp;
 use hospes::db::{Arg, Config, Db, PostgresConfig, Sql, Tx};
+use hospes::domain::code::Reason;
 use hospes::domain::ids::TenantId;
 use hospes::error::{Error, Result};
 use hospes::ids::SequentialIds;
@@ -101,12 +102,12 @@ pub(crate) async fn count(tx: &mut Tx, tenant: &TenantId) -> i64 {
 
 /// The error that a unit of these tests gives up with.
 pub(crate) fn given_up() -> Error {
-    Error::conflict("given_up", "the unit gave up")
+    Error::conflict(Reason::TriedOut, "the unit gave up")
 }
 
 /// Whether `error` is [`given_up`].
 pub(crate) fn is_given_up(error: &Error) -> bool {
-    matches!(error, Error::Conflict { code: "given_up", .. })
+    matches!(error, Error::Conflict { code: Reason::TriedOut, .. })
 }
 
 /// Lets a future run for a little while, then drops it wherever it stands.

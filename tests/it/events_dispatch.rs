@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use hospes::clock::{ManualClock, Timestamp};
 use hospes::db::Sql;
 use hospes::domain::actor::{Actor, Cause};
+use hospes::domain::code::Reason;
 use hospes::domain::event::{Event, Subject};
 use hospes::domain::ids::{CustomerId, TenantId};
 use hospes::error::{Error, Result};
@@ -106,7 +107,10 @@ impl Consumer for Recorder {
         Box::pin(async move {
             let refused = self.refused.lock().unwrap().clone();
             if batch.iter().any(|event| refused.contains(&event.body["number"].as_u64().unwrap())) {
-                return Err(Error::Refused { code: "refused", message: "this number is refused".to_owned() });
+                return Err(Error::Refused {
+                    code: Reason::OutOfReach,
+                    message: "this number is refused".to_owned(),
+                });
             }
             let mut actor = Actor::operator(lane.tenant.clone());
             actor.cause = batch.last().map(|event| Cause { event: event.id.clone(), depth: event.depth });

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use hospes::domain::actor::{Actor, Principal};
+use hospes::domain::code::{Reason, RecordKind};
 use hospes::domain::event::Subject;
 use hospes::domain::grant::Grant;
 use hospes::domain::ids::UserId;
@@ -69,7 +70,7 @@ both_engines! {
         };
         let target = Subject::Customer(rig.customer.clone());
         let hidden = actions::run(&rig.core, &stranger, (&probe, "read"), target.clone(), json!({})).await;
-        assert!(matches!(hidden.unwrap_err(), Error::NotFound { kind: "customer", .. }));
+        assert!(matches!(hidden.unwrap_err(), Error::NotFound { kind: RecordKind::Customer, .. }));
 
         // An owner whose token is left with reading and buttons cannot write through a plugin either.
         use hospes::domain::permission::Permission;
@@ -86,7 +87,7 @@ both_engines! {
         let manager = Actor { roles: vec![Role::Integration], ..rig.actor.clone() };
         let target = Subject::Customer(rig.customer.clone());
         let refused = actions::run(&rig.core, &manager, (&probe, "add"), target, json!({ "amount": 1 })).await;
-        assert!(matches!(refused.unwrap_err(), Error::Refused { code: "role", .. }));
+        assert!(matches!(refused.unwrap_err(), Error::Refused { code: Reason::Role { .. }, .. }));
     }
 
     async fn events_reach_documents_and_fields_once(rig: Rig) {

@@ -2,6 +2,7 @@
 
 use super::{Json, Tx, args, statements};
 use crate::clock::Timestamp;
+use crate::domain::code::RecordKind;
 use crate::domain::ids::{ImportId, TenantId};
 use crate::domain::import::RowFault;
 use crate::domain::import::mapping::Mapping;
@@ -514,5 +515,5 @@ struct ZoneRow {
 /// The tenant's time zone.
 pub(crate) async fn find_time_zone(tx: &mut Tx, tenant: &TenantId) -> Result<String> {
     let row = tx.fetch_optional::<ZoneRow>(FIND_ZONE, args![tenant]).await?;
-    row.map(|row| row.time_zone).ok_or_else(|| Error::not_found("tenant", tenant))
+    row.map(|row| row.time_zone).ok_or_else(|| Error::not_found(RecordKind::Tenant, tenant))
 }

@@ -2,6 +2,7 @@
 
 use super::{OnUnique as _, Tx, args, statements};
 use crate::clock::Timestamp;
+use crate::domain::code::Reason;
 use crate::domain::ids::{OrgUnitId, TenantId};
 use crate::domain::org_unit::{OrgUnitKind, OrgUnitRecord};
 use crate::error::{Error, Result};
@@ -142,7 +143,7 @@ pub(crate) async fn delete(tx: &mut Tx, tenant: &TenantId, id: &OrgUnitId) -> Re
 
 fn code_taken(code: Option<&str>) -> Error {
     Error::conflict(
-        "already_exists",
+        Reason::AlreadyExists,
         format!("a unit with the code `{}` exists already", code.unwrap_or_default()),
     )
 }

@@ -3,6 +3,7 @@
 use super::{OnUnique as _, Tx, args, statements};
 use crate::clock::Timestamp;
 use crate::domain::actor::Locale;
+use crate::domain::code::Reason;
 use crate::domain::ids::TenantId;
 use crate::domain::money::Currency;
 use crate::domain::tenant::Tenant;
@@ -105,7 +106,7 @@ pub(crate) async fn insert(tx: &mut Tx, tenant: &Tenant) -> Result<()> {
     let inserted = tx.execute(INSERT, args).await;
     inserted
         .map(drop)
-        .on_unique(|| Error::conflict("already_exists", format!("a tenant `{slug}` exists already")))
+        .on_unique(|| Error::conflict(Reason::AlreadyExists, format!("a tenant `{slug}` exists already")))
 }
 
 /// Writes a tenant whose version has grown by one; false if it was changed meanwhile.

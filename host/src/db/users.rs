@@ -3,6 +3,7 @@
 use super::{OnUnique as _, Tx, args, statements};
 use crate::clock::Timestamp;
 use crate::domain::actor::Locale;
+use crate::domain::code::Reason;
 use crate::domain::ids::{OrgUnitId, TenantId, UserId};
 use crate::domain::permission::Role;
 use crate::domain::user::{User, UserState};
@@ -178,7 +179,7 @@ pub(crate) async fn insert(tx: &mut Tx, tenant: &TenantId, user: &User, password
     ];
     tx.execute(INSERT, args)
         .await
-        .on_unique(|| Error::conflict("already_exists", format!("a user `{login}` exists already")))?;
+        .on_unique(|| Error::conflict(Reason::AlreadyExists, format!("a user `{login}` exists already")))?;
     insert_roles(tx, tenant, id, roles).await
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::domain::code::FaultCode;
 use crate::error::{Error, Fault, Result};
 
 /// How deep a free-form document may nest.
@@ -19,14 +20,19 @@ pub struct Faults(Vec<Fault>);
 
 impl Faults {
     /// Notes a fault.
-    pub fn add(&mut self, pointer: impl Into<String>, code: &'static str, message: impl Into<String>) {
+    pub fn add(&mut self, pointer: impl Into<String>, code: FaultCode, message: impl Into<String>) {
         self.0.push(Fault::new(pointer, code, message));
+    }
+
+    /// Notes a fault of which the text of its code says all.
+    pub fn plain(&mut self, pointer: impl Into<String>, code: FaultCode) {
+        self.0.push(Fault::plain(pointer, code));
     }
 
     /// A text of 1 to `chars_max` characters, none of them a control character but line breaks and tabs.
     pub fn text(&mut self, pointer: &str, value: &str, chars_max: usize) {
         if value.trim().is_empty() {
-            self.add(pointer, "required", "must not be empty");
+            self.add(pointer, FaultCode::TooShort { min: "1".to_owned() }, "must not be blank");
         }
         self.optional_text(pointer, value, chars_max);
     }
@@ -34,11 +40,10 @@ impl Faults {
     /// A text of at most `chars_max` characters.
     pub fn optional_text(&mut self, pointer: &str, value: &str, chars_max: usize) {
         if value.len() > chars_max && value.chars().count() > chars_max {
-            let message = format!("must have at most {chars_max} characters");
-            self.0.push(Fault::new(pointer, "too_long", message).with("max", chars_max));
+            self.plain(pointer, FaultCode::too_long(chars_max));
         }
         if value.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
-            self.add(pointer, "bad_character", "must not contain control characters");
+            self.plain(pointer, FaultCode::BadCharacter);
         }
     }
 
@@ -46,14 +51,13 @@ impl Faults {
     pub fn snake_case(&mut self, pointer: &str, value: &str, chars_max: usize) {
         let mut bytes = value.bytes();
         let good = bytes.next().is_some_and(|b| b.is_ascii_lowercase())
-            && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-            && value.len() <= chars_max;
+            && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
         if !good {
-            self.add(
-                pointer,
-                "bad_format",
-                format!("must be snake_case, begin with a letter and have at most {chars_max} characters"),
-            );
+            let code = FaultCode::wrong_format("^[a-z][a-z0-9_]*$");
+            self.add(pointer, code, "must be snake_case and begin with a letter");
+        }
+        if value.len() > chars_max {
+            self.plain(pointer, FaultCode::too_long(chars_max));
         }
     }
 
@@ -66,10 +70,14 @@ impl Faults {
                 self.text(&format!("{pointer}/external_id"), external_id, EXTERNAL_ID_CHARS_MAX);
             }
             (Some(_), None) => {
-                self.add(format!("{pointer}/external_id"), "required", "a source needs an external_id");
+                self.add(
+                    format!("{pointer}/external_id"),
+                    FaultCode::Required,
+                    "a source needs an external_id",
+                );
             }
             (None, Some(_)) => {
-                self.add(format!("{pointer}/source"), "required", "an external_id needs its source");
+                self.add(format!("{pointer}/source"), FaultCode::Required, "an external_id needs its source");
             }
         }
     }
@@ -77,16 +85,14 @@ impl Faults {
     /// A list of at most `items_max`.
     pub fn count(&mut self, pointer: &str, items: usize, items_max: usize) {
         if items > items_max {
-            let message = format!("must have at most {items_max} items");
-            self.0.push(Fault::new(pointer, "too_many", message).with("max", items_max));
+            self.plain(pointer, FaultCode::too_many(items_max));
         }
     }
 
     /// A number between two others.
     pub fn range(&mut self, pointer: &str, value: i64, low: i64, high: i64) {
         if !(low..=high).contains(&value) {
-            let message = format!("must be from {low} to {high}");
-            self.0.push(Fault::new(pointer, "out_of_range", message).with("min", low).with("max", high));
+            self.plain(pointer, FaultCode::outside(value, low, high));
         }
     }
 
@@ -96,13 +102,17 @@ impl Faults {
             return;
         }
         if document.values().any(|value| nests_deeper(value, DOCUMENT_DEPTH_MAX - 1)) {
-            let message = format!("must not nest deeper than {DOCUMENT_DEPTH_MAX} levels");
-            self.0.push(Fault::new(pointer, "too_deep", message).with("max", DOCUMENT_DEPTH_MAX));
+            self.plain(pointer, FaultCode::TooDeep { max: DOCUMENT_DEPTH_MAX.to_string() });
         }
         let bytes = serde_json::to_string(document).map_or(usize::MAX, |text| text.len());
         if bytes > DOCUMENT_BYTES_MAX {
-            self.add(pointer, "too_long", format!("must have at most {DOCUMENT_BYTES_MAX} bytes"));
+            self.plain(pointer, FaultCode::too_many_bytes(DOCUMENT_BYTES_MAX));
         }
+    }
+
+    /// Notes faults that were found elsewhere.
+    pub fn extend(&mut self, faults: impl IntoIterator<Item = Fault>) {
+        self.0.extend(faults);
     }
 
     /// Whether nothing is wrong so far.
@@ -118,6 +128,12 @@ impl Faults {
     pub fn finish(self) -> Result<()> {
         if self.0.is_empty() { Ok(()) } else { Err(Error::Invalid { faults: self.0 }) }
     }
+}
+
+/// A name as one step of a JSON pointer.
+#[must_use]
+pub fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
 }
 
 fn nests_deeper(value: &Value, levels: usize) -> bool {

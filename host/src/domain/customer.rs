@@ -8,6 +8,7 @@ use super::field::Model;
 use super::ids::{CustomerId, OrgUnitId, UserId};
 use super::patch::Patch;
 use crate::clock::Timestamp;
+use crate::domain::code::FaultCode;
 
 /// Characters of a name.
 pub const NAME_CHARS_MAX: usize = 200;
@@ -413,10 +414,10 @@ impl CustomerPatch {
     pub fn into_new(self, faults: &mut Faults) -> NewCustomer {
         let Self { kind, name, .. } = &self;
         if name.is_none() {
-            faults.add("/name", "required", "a new customer needs a name");
+            faults.add("/name", FaultCode::Required, "a new customer needs a name");
         }
         if kind.is_none() {
-            faults.add("/kind", "required", "a new customer needs a kind");
+            faults.add("/kind", FaultCode::Required, "a new customer needs a kind");
         }
         let kind = kind.unwrap_or(CustomerKind::Person);
         let mut preferences = Map::new();
@@ -466,8 +467,7 @@ impl Customer {
         faults.text("/name", &self.name, NAME_CHARS_MAX);
         let kept = before.is_some_and(|before| before.lifecycle_stage == self.lifecycle_stage);
         if !kept && !model.has_stage(&self.lifecycle_stage) {
-            let stages = model.stage_names().collect::<Vec<_>>().join(", ");
-            faults.add("/lifecycle_stage", "unknown_value", format!("must be one of {stages}"));
+            faults.plain("/lifecycle_stage", FaultCode::not_allowed(model.stage_names()));
         }
         self.settle_tags(faults);
         self.settle_contact_points(faults);
@@ -505,7 +505,7 @@ impl Customer {
             };
             if !plausible {
                 let message = format!("is no {} that could be reached", point.kind.as_str());
-                faults.add(pointer, "bad_format", message);
+                faults.add(pointer, FaultCode::wrong_format(point.kind.as_str()), message);
             }
         }
         for index in 0..self.contact_points.len() {
@@ -518,7 +518,7 @@ impl Customer {
                 self.contact_points[index].primary = true;
             } else if self.contact_points[index].primary && earlier {
                 let message = format!("another {} is already the primary one", kind.as_str());
-                faults.add(format!("/contact_points/{index}/primary"), "duplicate", message);
+                faults.add(format!("/contact_points/{index}/primary"), FaultCode::NotUnique, message);
             }
         }
     }
@@ -529,7 +529,7 @@ impl Customer {
             let pointer = format!("/identities/{index}");
             faults.identity(&pointer, Some(&identity.source), Some(&identity.external_id));
             if self.identities[..index].contains(identity) {
-                faults.add(pointer, "duplicate", "the same identity is named twice");
+                faults.add(pointer, FaultCode::NotUnique, "the same identity is named twice");
             }
         }
     }

@@ -5,8 +5,9 @@ use std::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::check::Faults;
+use super::check::{Faults, escaped};
 use crate::clock::Timestamp;
+use crate::domain::code::{FaultCode, TypeName};
 
 /// Stages of a lifecycle model.
 pub const STAGES_MAX: usize = 30;
@@ -73,6 +74,19 @@ pub enum FieldType {
     Time,
     /// One of the field's choices.
     Choice,
+}
+
+impl FieldType {
+    /// As texts call it.
+    const fn type_name(self) -> TypeName {
+        match self {
+            Self::Text | Self::Choice => TypeName::Text,
+            Self::Integer => TypeName::Integer,
+            Self::Number => TypeName::Number,
+            Self::Boolean => TypeName::Boolean,
+            Self::Time => TypeName::Time,
+        }
+    }
 }
 
 /// A record that can have fields.
@@ -226,8 +240,9 @@ impl FieldDefinition {
     ///
     /// # Errors
     /// A stable code and a text for a person.
-    pub fn read(&self, value: &Value) -> Result<Scalar, (&'static str, String)> {
-        let wrong = |what: &str| Err(("wrong_type", format!("must be {what}")));
+    pub fn read(&self, value: &Value) -> Result<Scalar, (FaultCode, String)> {
+        let wrong =
+            |what: &str| Err((FaultCode::wrong_type(&[self.kind.type_name()]), format!("must be {what}")));
         let scalar = match (self.kind, value) {
             (FieldType::Text | FieldType::Choice, Value::String(text)) => Scalar::Text(text.clone()),
             (FieldType::Integer, Value::Number(number)) => match number.as_i64() {
@@ -256,7 +271,7 @@ impl FieldDefinition {
     ///
     /// # Errors
     /// As for [`FieldDefinition::read`].
-    pub fn read_text(&self, text: &str) -> Result<Scalar, (&'static str, String)> {
+    pub fn read_text(&self, text: &str) -> Result<Scalar, (FaultCode, String)> {
         let value = match self.kind {
             FieldType::Text | FieldType::Choice | FieldType::Time => Value::from(text),
             FieldType::Integer | FieldType::Number | FieldType::Boolean => {
@@ -267,23 +282,27 @@ impl FieldDefinition {
         unlimited.read(&value)
     }
 
-    fn check_limits(&self, scalar: &Scalar) -> Result<(), (&'static str, String)> {
+    fn check_limits(&self, scalar: &Scalar) -> Result<(), (FaultCode, String)> {
         match scalar {
             Scalar::Text(text) => {
                 if text.len() > TEXT_VALUE_BYTES_MAX {
-                    return Err(("too_long", format!("must have at most {TEXT_VALUE_BYTES_MAX} bytes")));
+                    return Err((
+                        FaultCode::too_many_bytes(TEXT_VALUE_BYTES_MAX),
+                        format!("must have at most {TEXT_VALUE_BYTES_MAX} bytes"),
+                    ));
                 }
                 if text.contains('\0') {
-                    return Err(("bad_character", "must not contain control characters".to_owned()));
+                    return Err((FaultCode::BadCharacter, "must not contain control characters".to_owned()));
                 }
                 if let Some(max) = self.max_length
                     && u32::try_from(text.chars().count()).map_or(true, |count| count > max)
                 {
-                    return Err(("too_long", format!("must have at most {max} characters")));
+                    return Err((FaultCode::too_long(max), format!("must have at most {max} characters")));
                 }
                 if self.kind == FieldType::Choice && !self.choices.iter().any(|one| one.value == *text) {
                     let choices: Vec<_> = self.choices.iter().map(|one| one.value.as_str()).collect();
-                    return Err(("unknown_value", format!("must be one of {}", choices.join(", "))));
+                    let message = format!("must be one of {}", choices.join(", "));
+                    return Err((FaultCode::not_allowed(choices), message));
                 }
                 Ok(())
             }
@@ -294,16 +313,18 @@ impl FieldDefinition {
         }
     }
 
-    fn check_range(&self, number: f64) -> Result<(), (&'static str, String)> {
+    fn check_range(&self, number: f64) -> Result<(), (FaultCode, String)> {
         if let Some(minimum) = self.minimum
             && number < minimum
         {
-            return Err(("out_of_range", format!("must be at least {minimum}")));
+            let code = FaultCode::TooSmall { min: minimum.to_string() };
+            return Err((code, format!("must be at least {minimum}")));
         }
         if let Some(maximum) = self.maximum
             && number > maximum
         {
-            return Err(("out_of_range", format!("must be at most {maximum}")));
+            let code = FaultCode::TooLarge { max: maximum.to_string() };
+            return Err((code, format!("must be at most {maximum}")));
         }
         Ok(())
     }
@@ -321,11 +342,11 @@ impl FieldDefinition {
         ] {
             if stated && !fits {
                 let message = "does not go with the field's type";
-                faults.add(format!("{pointer}/{name}"), "wrong_type", message);
+                faults.add(format!("{pointer}/{name}"), FaultCode::NotHere, message);
             }
         }
         if self.kind == FieldType::Choice && self.choices.is_empty() {
-            faults.add(format!("{pointer}/choices"), "required", "a field of choices needs choices");
+            faults.add(format!("{pointer}/choices"), FaultCode::Required, "a field of choices needs choices");
         }
         faults.count(&format!("{pointer}/choices"), self.choices.len(), CHOICES_MAX);
         for (index, choice) in self.choices.iter().enumerate() {
@@ -333,13 +354,14 @@ impl FieldDefinition {
             faults.text(&format!("{pointer}/value"), &choice.value, FIELD_NAME_BYTES_MAX);
             choice.label.check(&format!("{pointer}/label"), faults);
             if self.choices[..index].iter().any(|other| other.value == choice.value) {
-                faults.add(pointer, "duplicate", format!("`{}` is a choice already", choice.value));
+                faults.add(pointer, FaultCode::NotUnique, format!("`{}` is a choice already", choice.value));
             }
         }
         if let (Some(minimum), Some(maximum)) = (self.minimum, self.maximum)
             && minimum > maximum
         {
-            faults.add(format!("{pointer}/maximum"), "out_of_range", "must not be below the minimum");
+            let code = FaultCode::TooSmall { min: minimum.to_string() };
+            faults.add(format!("{pointer}/maximum"), code, "must not be below the minimum");
         }
     }
 }
@@ -423,7 +445,7 @@ impl Model {
             }
             let pointer = format!("/custom_fields/{}", escaped(name));
             match self.field("", name).map(|field| field.read(value)) {
-                None => faults.add(pointer, "unknown_field", format!("there is no field `{name}`")),
+                None => faults.add(pointer, FaultCode::UnknownField, format!("there is no field `{name}`")),
                 Some(Err((code, message))) => faults.add(pointer, code, message),
                 Some(Ok(scalar)) => *value = scalar.to_json().expect("only finite numbers are read"),
             }
@@ -431,30 +453,24 @@ impl Model {
         for field in self.fields.iter().filter(|field| field.namespace.is_empty() && field.required) {
             if !values.contains_key(&field.name) {
                 let pointer = format!("/custom_fields/{}", field.name);
-                faults.add(pointer, "required", format!("`{}` is required", field.name));
+                faults.add(pointer, FaultCode::Required, format!("`{}` is required", field.name));
             }
         }
     }
-}
-
-/// A name as a part of a JSON pointer.
-#[must_use]
-pub fn escaped(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
 }
 
 /// Notes what is wrong with a lifecycle model.
 pub fn check_stages(stages: &[Stage], faults: &mut Faults) {
     faults.count("/stages", stages.len(), STAGES_MAX);
     if stages.is_empty() {
-        faults.add("/stages", "required", "a lifecycle needs at least one stage");
+        faults.add("/stages", FaultCode::Required, "a lifecycle needs at least one stage");
     }
     for (index, stage) in stages.iter().enumerate() {
         let pointer = format!("/stages/{index}");
         faults.snake_case(&format!("{pointer}/name"), &stage.name, FIELD_NAME_BYTES_MAX);
         stage.label.check(&format!("{pointer}/label"), faults);
         if stages[..index].iter().any(|other| other.name == stage.name) {
-            faults.add(pointer, "duplicate", format!("`{}` is a stage already", stage.name));
+            faults.add(pointer, FaultCode::NotUnique, format!("`{}` is a stage already", stage.name));
         }
     }
 }

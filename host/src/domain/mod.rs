@@ -3,6 +3,7 @@
 pub mod actor;
 pub mod audit;
 pub mod check;
+pub mod code;
 pub(crate) mod contract;
 pub mod credential;
 pub mod customer;

@@ -12,6 +12,7 @@ use super::ids::{CustomerId, OrderId, RefundId};
 use super::money::{AMOUNT_MINOR_MAX, Currency, Money};
 use super::patch::Patch;
 use crate::clock::Timestamp;
+use crate::domain::code::{FaultCode, Reason};
 use crate::error::{Error, Result};
 
 /// Lines of an order.
@@ -276,7 +277,7 @@ impl NewOrder {
         let lines: Vec<_> = lines.into_iter().map(Line::from).collect();
         let sum = sum_of(&lines);
         if total.is_none() && sum.is_none() {
-            faults.add("/total", "required", "an order without lines needs a total");
+            faults.add("/total", FaultCode::Required, "an order without lines needs a total");
         }
         let total = total.or(sum).unwrap_or(Money { amount_minor: 0, currency: NO_CURRENCY });
         Order {
@@ -377,7 +378,7 @@ impl OrderPatch {
             Patch::Value(total) => order.total = total,
             Patch::Null => match sum_of(&order.lines) {
                 Some(sum) => order.total = sum,
-                None => faults.add("/total", "required", "an order without lines needs a total"),
+                None => faults.add("/total", FaultCode::Required, "an order without lines needs a total"),
             },
             Patch::Absent if has_new_lines => order.total = sum_of(&order.lines).unwrap_or(order.total),
             Patch::Absent => {}
@@ -421,13 +422,17 @@ impl Order {
         faults.range("/total/amount_minor", self.total.amount_minor, 0, AMOUNT_MINOR_MAX);
         if self.total.amount_minor >= 0 && self.total.amount_minor < self.refunded.amount_minor {
             let message = format!("{} has been refunded already", self.refunded.amount_minor);
-            faults.add("/total/amount_minor", "below_refunded", message);
+            faults.add(
+                "/total/amount_minor",
+                FaultCode::BelowRefunded { refunded: self.refunded.amount_minor.to_string() },
+                message,
+            );
         }
         self.settle_lines(faults);
         for (index, refund) in self.refunds.iter().enumerate() {
             if refund.amount.currency != self.total.currency {
                 let pointer = format!("/refunds/{index}/amount/currency");
-                faults.add(pointer, "currency_mismatch", "must be the currency of the total");
+                faults.plain(pointer, currency_mismatch(self.total.currency));
             }
         }
     }
@@ -459,7 +464,7 @@ impl Order {
             for (member, money) in [("unit_price", line.unit_price), ("amount", Some(line.amount))] {
                 if money.is_some_and(|money| money.currency != self.total.currency) {
                     let pointer = format!("{pointer}/{member}/currency");
-                    faults.add(pointer, "currency_mismatch", "must be the currency of the total");
+                    faults.plain(pointer, currency_mismatch(self.total.currency));
                 }
             }
         }
@@ -467,8 +472,8 @@ impl Order {
             && sum.currency == self.total.currency
             && sum.amount_minor != self.total.amount_minor
         {
-            let message = format!("the lines add up to {}", sum.amount_minor);
-            faults.add("/total/amount_minor", "total_mismatch", message);
+            let sum = sum.amount_minor.to_string();
+            faults.plain("/total/amount_minor", FaultCode::TotalMismatch { sum });
         }
     }
 
@@ -481,7 +486,7 @@ impl Order {
             return Ok(());
         }
         let (old, new) = (before.status.as_str(), self.status.as_str());
-        Err(Error::conflict("order_status", format!("a {old} order cannot become {new}")))
+        Err(Error::conflict(Reason::OrderStatus, format!("a {old} order cannot become {new}")))
     }
 
     /// Refuses new lines, a new total or time for an order that is not open.
@@ -495,7 +500,7 @@ impl Order {
             (&self.lines, self.total, self.ordered_at) != (&before.lines, before.total, before.ordered_at);
         if is_changed && before.status != OrderStatus::Open {
             let message = format!("the order is {}: its lines, total and time stay", before.status.as_str());
-            return Err(Error::conflict("order_closed", message));
+            return Err(Error::conflict(Reason::OrderClosed, message));
         }
         Ok(())
     }
@@ -510,8 +515,7 @@ impl Order {
         let mut faults = Faults::default();
         faults.range("/amount/amount_minor", amount.amount_minor, 1, AMOUNT_MINOR_MAX);
         if amount.currency != self.total.currency {
-            let message = format!("must be {}, the order's currency", self.total.currency.as_str());
-            faults.add("/amount/currency", "currency_mismatch", message);
+            faults.plain("/amount/currency", currency_mismatch(self.total.currency));
         }
         if let Some(reason) = &reason {
             faults.optional_text("/reason", reason, REASON_CHARS_MAX);
@@ -519,16 +523,20 @@ impl Order {
         faults.identity("", source.as_deref(), external_id.as_deref());
         faults.finish()?;
         if self.status == OrderStatus::Cancelled {
-            return Err(Error::conflict("order_cancelled", "a cancelled order cannot be refunded"));
+            return Err(Error::conflict(Reason::OrderCancelled, "a cancelled order cannot be refunded"));
         }
         if self.refunds.len() >= REFUNDS_MAX {
             let message = format!("an order has at most {REFUNDS_MAX} refunds");
-            return Err(Error::Limit { code: "refunds", message, retry_after_s: 0 });
+            return Err(Error::Limit {
+                code: Reason::Refunds { max: REFUNDS_MAX.to_string() },
+                message,
+                retry_after_s: 0,
+            });
         }
         let left = self.total.amount_minor - self.refunded.amount_minor;
         if amount.amount_minor > left {
             let message = format!("{left} of the total is left to refund");
-            return Err(Error::conflict("refund_exceeds_total", message));
+            return Err(Error::conflict(Reason::RefundExceedsTotal { left: left.to_string() }, message));
         }
         self.refunded.amount_minor += amount.amount_minor;
         let refunded_at = refunded_at.unwrap_or(now);
@@ -551,4 +559,9 @@ impl Order {
     pub fn to_json(&self) -> Value {
         serde_json::to_value(self).expect("an order is plain data")
     }
+}
+
+/// An amount in another currency than `currency`.
+fn currency_mismatch(currency: Currency) -> FaultCode {
+    FaultCode::CurrencyMismatch { currency: currency.as_str().to_owned() }
 }

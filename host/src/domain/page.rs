@@ -8,6 +8,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::code::FaultCode;
 use crate::error::{Error, Result};
 
 /// Rows on a page if the caller does not say.
@@ -91,7 +92,11 @@ fn decode<K: DeserializeOwned>(cursor: &str) -> Result<K> {
     // A NUL is a legal character of JSON, but PostgreSQL has no text with one.
     let key = key.filter(|key| !key.windows(6).any(|part| part == b"\\u0000"));
     key.and_then(|key| serde_json::from_slice(&key).ok()).ok_or_else(|| {
-        Error::invalid("/cursor", "bad_cursor", "not a `next_cursor` of this list; begin without a cursor")
+        Error::invalid(
+            "/cursor",
+            FaultCode::BadCursor,
+            "not a `next_cursor` of this list; begin without a cursor",
+        )
     })
 }
 

@@ -8,6 +8,7 @@ use super::order::OrderStatus;
 use super::page::PageRequest;
 use super::timeline::Category;
 use crate::clock::Timestamp;
+use crate::domain::code::{FaultCode, TypeName};
 use crate::error::{Error, Result};
 
 /// Conditions of a query.
@@ -96,7 +97,7 @@ impl Condition {
         field: &str,
         comparison: Comparison,
         value: Scalar,
-    ) -> Result<Self, (&'static str, String)> {
+    ) -> Result<Self, (FaultCode, String)> {
         let core = match field {
             "lifecycle_stage" => Some(CoreField::LifecycleStage),
             "owner" => Some(CoreField::Owner),
@@ -113,14 +114,18 @@ impl Condition {
                 Scalar::Integer(_) | Scalar::Number(_) | Scalar::Boolean(_) => false,
             };
             if !fits {
-                return Err(("wrong_type", format!("the value does not go with `{field}`")));
+                let wanted = if is_time { TypeName::Time } else { TypeName::Text };
+                let message = format!("the value does not go with `{field}`");
+                return Err((FaultCode::wrong_type(&[wanted]), message));
             }
             return Ok(Self { operand: Operand::Core(core), comparison, value });
         }
         let Some(definition) = model.field_named(field) else {
-            return Err(("unknown_field", format!("there is no field `{field}`")));
+            return Err((FaultCode::UnknownField, format!("there is no field `{field}`")));
         };
-        let json = value.to_json().ok_or_else(|| ("wrong_type", "must be a finite number".to_owned()))?;
+        let json = value.to_json().ok_or_else(|| {
+            (FaultCode::wrong_type(&[TypeName::Number]), "must be a finite number".to_owned())
+        })?;
         let unlimited = super::field::FieldDefinition { minimum: None, maximum: None, ..definition.clone() };
         let value = unlimited.read(&json)?;
         let operand =
@@ -280,7 +285,7 @@ impl Position {
         let position: Option<Self> = request.after()?;
         if position.as_ref().is_some_and(|position| position.list != list) {
             let message = "belongs to another list or order; begin without a cursor";
-            return Err(Error::invalid("/cursor", "bad_cursor", message));
+            return Err(Error::invalid("/cursor", FaultCode::BadCursor, message));
         }
         Ok(position)
     }

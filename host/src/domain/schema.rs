@@ -1,18 +1,24 @@
-//! JSON Schemas of plugins: settings and inputs of actions are checked by them.
+//! JSON Schemas: what an input must look like, whether the API or a plugin says so.
+//!
+//! All faults of an input are found at once, each with a JSON pointer and a code of ours.
+//! A schema never fetches anything.
+
+#![expect(clippy::wildcard_enum_match_arm, reason = "the validator's kinds of faults may grow")]
 
 use std::fmt;
 
-use jsonschema::error::ValidationErrorKind;
-use jsonschema::{PatternOptions, ValidationError, Validator};
+use jsonschema::error::{TypeKind, ValidationErrorKind};
+use jsonschema::{JsonType, PatternOptions, ValidationError, Validator};
 use serde_json::{Map, Value};
 
+use super::check::escaped;
+use super::code::{FaultCode, TypeName};
 use crate::error::Fault;
 
 /// Faults of one input that are told; the rest is not worth reading.
-const FAULTS_MAX: usize = 50;
+const FAULTS_MAX: usize = 100;
 
-/// A compiled JSON Schema (2020-12). It never fetches anything, and its patterns
-/// run in linear time.
+/// A compiled JSON Schema (2020-12).
 pub struct Schema {
     validator: Validator,
     source: Value,
@@ -25,23 +31,41 @@ impl fmt::Debug for Schema {
 }
 
 impl Schema {
-    /// Compiles `source`.
+    /// Compiles a plugin's schema. Its patterns run in linear time.
     ///
     /// # Errors
     /// Why it is no schema, for its author.
     pub fn compile(source: &Value) -> Result<Self, String> {
-        let validator = jsonschema::options()
-            .with_draft(jsonschema::Draft::Draft202012)
-            .with_pattern_options(PatternOptions::regex())
-            .build(source)
-            .map_err(|error| error.to_string())?;
+        let options = jsonschema::draft202012::options().with_pattern_options(PatternOptions::regex());
+        let validator = options.build(source).map_err(|error| error.to_string())?;
         Ok(Self { validator, source: source.clone() })
+    }
+
+    /// Compiles a schema of our own, whose formats are checked too.
+    ///
+    /// # Errors
+    /// Why it is no schema.
+    pub fn compile_own(source: Value) -> Result<Self, String> {
+        let options = jsonschema::draft202012::options().should_validate_formats(true);
+        let validator = options.build(&source).map_err(|error| error.to_string())?;
+        Ok(Self { validator, source })
     }
 
     /// Everything that is wrong with `value`, with pointers below `prefix`.
     #[must_use]
     pub fn faults(&self, prefix: &str, value: &Value) -> Vec<Fault> {
-        self.validator.iter_errors(value).take(FAULTS_MAX).map(|error| fault(prefix, &error)).collect()
+        if self.validator.is_valid(value) {
+            return Vec::new();
+        }
+        let mut faults = Vec::new();
+        for error in self.validator.iter_errors(value) {
+            collect(&error, prefix, &mut faults);
+            if faults.len() >= FAULTS_MAX {
+                break;
+            }
+        }
+        faults.dedup();
+        faults
     }
 
     /// Fills in the defaults of properties that `value` leaves out.
@@ -50,27 +74,108 @@ impl Schema {
     }
 }
 
-fn fault(prefix: &str, error: &ValidationError<'_>) -> Fault {
-    let mut pointer = format!("{prefix}{}", error.instance_path());
-    if let ValidationErrorKind::Required { property } = error.kind()
-        && let Some(name) = property.as_str()
-    {
-        pointer.push('/');
-        pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+fn collect(error: &ValidationError<'_>, prefix: &str, faults: &mut Vec<Fault>) {
+    let pointer = format!("{prefix}{}", error.instance_path());
+    match error.kind() {
+        ValidationErrorKind::Required { property } => {
+            let name = property.as_str().unwrap_or_default();
+            faults.push(Fault::plain(format!("{pointer}/{}", escaped(name)), FaultCode::Required));
+        }
+        ValidationErrorKind::AdditionalProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+            let names = unexpected.iter().take(FAULTS_MAX);
+            faults.extend(
+                names.map(|name| {
+                    Fault::plain(format!("{pointer}/{}", escaped(name)), FaultCode::UnknownField)
+                }),
+            );
+        }
+        ValidationErrorKind::PropertyNames { error: inner } => {
+            // The name is at fault, not what stands under it.
+            let name = inner.instance().as_str().unwrap_or_default().to_owned();
+            faults.push(Fault::plain(format!("{pointer}/{}", escaped(&name)), code(inner.kind())));
+        }
+        ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
+            alternatives(prefix, error.instance_path().as_str(), context, faults);
+        }
+        kind => faults.push(Fault::plain(pointer, code(kind))),
     }
-    Fault::new(pointer, code(error.kind().keyword()), error.to_string())
 }
 
-/// The schema's keyword as a stable code.
-fn code(keyword: &str) -> String {
-    let mut code = String::with_capacity(keyword.len() + 4);
-    for letter in keyword.trim_start_matches('$').chars() {
-        if letter.is_ascii_uppercase() {
-            code.push('_');
+/// The faults of the alternative that was most likely meant: the one that fits the
+/// value's type and, for a tagged object, its tag.
+fn alternatives(
+    prefix: &str,
+    place: &str,
+    context: &[Vec<ValidationError<'static>>],
+    faults: &mut Vec<Fault>,
+) {
+    let wrong_here = |error: &ValidationError<'static>| {
+        let path = error.instance_path().as_str();
+        let depth_of_tag = path.strip_prefix(place).is_some_and(|rest| rest.matches('/').count() <= 1);
+        match error.kind() {
+            ValidationErrorKind::Type { .. } => path == place,
+            ValidationErrorKind::Enum { .. } | ValidationErrorKind::Constant { .. } => depth_of_tag,
+            _ => false,
         }
-        code.push(letter.to_ascii_lowercase());
+    };
+    let mut meant = context.iter().filter(|errors| !errors.iter().any(wrong_here));
+    match (meant.next(), meant.next()) {
+        (Some(errors), None) => errors.iter().for_each(|error| collect(error, prefix, faults)),
+        (None, _) if context.len() == 2 => {
+            // `null` or a type: what the type says is of use.
+            let other = context.iter().find(|errors| !errors.iter().any(is_null_wanted));
+            other.into_iter().flatten().for_each(|error| collect(error, prefix, faults));
+        }
+        _ => faults.push(Fault::plain(format!("{prefix}{place}"), FaultCode::NotAChoice)),
     }
-    code
+}
+
+fn is_null_wanted(error: &ValidationError<'static>) -> bool {
+    matches!(error.kind(), ValidationErrorKind::Type { kind: TypeKind::Single(JsonType::Null) })
+}
+
+fn code(kind: &ValidationErrorKind) -> FaultCode {
+    use ValidationErrorKind as K;
+    match kind {
+        K::Type { kind: TypeKind::Single(kind) } => FaultCode::wrong_type(&[type_name(*kind)]),
+        K::Type { kind: TypeKind::Multiple(kinds) } => {
+            FaultCode::wrong_type(&kinds.iter().map(type_name).collect::<Vec<_>>())
+        }
+        K::MaxLength { limit } => FaultCode::too_long(limit),
+        K::MinLength { limit } => FaultCode::TooShort { min: limit.to_string() },
+        K::Maximum { limit } | K::ExclusiveMaximum { limit } => {
+            FaultCode::TooLarge { max: limit.to_string() }
+        }
+        K::Minimum { limit } | K::ExclusiveMinimum { limit } => {
+            FaultCode::TooSmall { min: limit.to_string() }
+        }
+        K::MaxItems { limit } | K::MaxProperties { limit } => FaultCode::too_many(limit),
+        K::MinItems { limit } | K::MinProperties { limit } => FaultCode::TooFew { min: limit.to_string() },
+        K::UniqueItems => FaultCode::NotUnique,
+        K::Enum { options } => FaultCode::not_allowed(options.as_array().into_iter().flatten().map(plain)),
+        K::Constant { expected_value } => FaultCode::not_allowed([plain(expected_value)]),
+        K::Pattern { pattern } => FaultCode::wrong_format(pattern),
+        K::Format { format } => FaultCode::wrong_format(format),
+        K::MultipleOf { multiple_of } => FaultCode::WrongMultiple { step: multiple_of.to_string() },
+        _ => FaultCode::NotAChoice,
+    }
+}
+
+fn type_name(kind: JsonType) -> TypeName {
+    match kind {
+        JsonType::Array => TypeName::Array,
+        JsonType::Boolean => TypeName::Boolean,
+        JsonType::Integer => TypeName::Integer,
+        JsonType::Null => TypeName::Null,
+        JsonType::Number => TypeName::Number,
+        JsonType::Object => TypeName::Object,
+        JsonType::String => TypeName::Text,
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn fill_defaults(schema: &Value, value: &mut Value) {
@@ -127,11 +232,7 @@ mod tests {
         told.sort_unstable();
         assert_eq!(
             told,
-            [
-                ("/input", "additional_properties"),
-                ("/input/points", "required"),
-                ("/input/reason", "max_length")
-            ]
+            [("/input/other", "unknown_field"), ("/input/points", "required"), ("/input/reason", "too_long")]
         );
     }
 

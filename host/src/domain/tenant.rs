@@ -8,6 +8,7 @@ use super::ids::TenantId;
 use super::money::Currency;
 use super::user::{self, Password};
 use crate::clock::Timestamp;
+use crate::domain::code::FaultCode;
 
 /// Characters of a name.
 pub const NAME_CHARS_MAX: usize = 200;
@@ -74,7 +75,7 @@ impl NewTenant {
         if !slug_ok {
             faults.add(
                 "/slug",
-                "wrong_format",
+                FaultCode::wrong_format("^[a-z0-9][a-z0-9-]*[a-z0-9]$"),
                 "must have 2 to 63 lower-case letters, digits and inner hyphens",
             );
         }
@@ -143,7 +144,6 @@ fn check_time_zone(faults: &mut Faults, name: &str) {
     // The library also reads POSIX rules and is lenient about case; a name with a slash, or UTC, is IANA's.
     let known = jiff::tz::TimeZone::get(name).is_ok_and(|zone| zone.iana_name() == Some(name));
     if !known {
-        let message = "is not a time zone of the IANA database, such as Asia/Shanghai";
-        faults.add("/time_zone", "bad_time_zone", message);
+        faults.plain("/time_zone", FaultCode::BadTimeZone);
     }
 }

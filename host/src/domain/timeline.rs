@@ -8,6 +8,7 @@ use super::field::FIELD_NAME_BYTES_MAX;
 use super::ids::{CustomerId, TimelineId, UserId};
 use super::order::CODE_CHARS_MAX;
 use crate::clock::Timestamp;
+use crate::domain::code::FaultCode;
 
 /// Bytes of a summary.
 pub const SUMMARY_BYTES_MAX: usize = 500;
@@ -385,8 +386,7 @@ impl TimelineEntry {
             faults.text("/summary", &self.summary, SUMMARY_BYTES_MAX);
         }
         if self.summary.len() > SUMMARY_BYTES_MAX {
-            let message = format!("must have at most {SUMMARY_BYTES_MAX} bytes");
-            faults.add("/summary", "too_long", message);
+            faults.plain("/summary", FaultCode::too_many_bytes(SUMMARY_BYTES_MAX));
         }
         let kind = self.kind.rsplit_once('.').map_or(self.kind.as_str(), |(_, kind)| kind);
         let pointer = if self.category == Category::Behaviour { "/type" } else { "/kind" };
@@ -412,7 +412,7 @@ impl TimelineEntry {
         if self.category != Category::Plugin
             && self.source.as_deref().is_some_and(|source| source.starts_with("plugin:"))
         {
-            faults.add("/source", "reserved", "sources that begin with `plugin:` are the plugins'");
+            faults.add("/source", FaultCode::Reserved, "sources that begin with `plugin:` are the plugins'");
         }
     }
 

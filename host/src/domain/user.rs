@@ -10,10 +10,13 @@ use super::ids::{OrgUnitId, SessionId, UserId};
 use super::patch::Patch;
 use super::permission::Role;
 use crate::clock::Timestamp;
+use crate::domain::code::FaultCode;
 
 /// Characters of a name.
 pub const NAME_CHARS_MAX: usize = 200;
-/// Characters of a login name.
+/// Characters of a login name at least.
+pub const LOGIN_CHARS_MIN: usize = 2;
+/// Characters of a login name at most.
 pub const LOGIN_CHARS_MAX: usize = 100;
 /// Characters of a password at least: ASVS asks for 8 and recommends more.
 pub const PASSWORD_CHARS_MIN: usize = 10;
@@ -224,10 +227,12 @@ pub fn distinct(mut roles: Vec<Role>) -> Vec<Role> {
 
 /// Notes what is wrong with a login name.
 pub fn check_login(faults: &mut Faults, pointer: &str, login: &str) {
-    let good = (2..=LOGIN_CHARS_MAX).contains(&login.len())
-        && login.bytes().all(|b| b.is_ascii_alphanumeric() || b"._@+-".contains(&b));
-    if !good {
-        faults.add(pointer, "wrong_format", "must have 2 to 100 letters, digits and `._@+-`");
+    if login.chars().count() < LOGIN_CHARS_MIN {
+        faults.plain(pointer, FaultCode::TooShort { min: LOGIN_CHARS_MIN.to_string() });
+    }
+    faults.optional_text(pointer, login, LOGIN_CHARS_MAX);
+    if !login.bytes().all(|b| b.is_ascii_alphanumeric() || b"._@+-".contains(&b)) {
+        faults.plain(pointer, FaultCode::wrong_format("^[A-Za-z0-9._@+-]+$"));
     }
 }
 
@@ -237,14 +242,12 @@ pub fn check_password(faults: &mut Faults, pointer: &str, password: &Password, l
     let folded = text.to_lowercase();
     let chars = text.chars().count();
     if chars > PASSWORD_CHARS_MAX {
-        faults.add(pointer, "too_long", format!("may have at most {PASSWORD_CHARS_MAX} characters"));
+        faults.plain(pointer, FaultCode::too_long(PASSWORD_CHARS_MAX));
     }
-    let common = COMMON_PASSWORDS.contains(&folded.as_str()) || folded == login.to_lowercase();
-    if chars < PASSWORD_CHARS_MIN || common {
-        faults.add(
-            pointer,
-            "weak_password",
-            format!("must have at least {PASSWORD_CHARS_MIN} characters and may not be a common password"),
-        );
+    if chars < PASSWORD_CHARS_MIN {
+        faults.plain(pointer, FaultCode::TooShort { min: PASSWORD_CHARS_MIN.to_string() });
+    }
+    if COMMON_PASSWORDS.contains(&folded.as_str()) || folded == login.to_lowercase() {
+        faults.plain(pointer, FaultCode::CommonPassword);
     }
 }

@@ -9,8 +9,10 @@ use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 
 use super::context::RequestContext;
 use super::idempotency::Fingerprint;
+use super::problem::ProblemKind;
 use super::{HttpState, Problem, limits};
 use crate::domain::actor::{Actor, Once};
+use crate::domain::code::Reason;
 use crate::error::Error;
 use crate::ops::access::{self, Authenticated};
 
@@ -84,7 +86,10 @@ pub(super) fn check_same_site(method: &Method, uri: &Uri, headers: &HeaderMap) -
         }
         (None, None) => true,
     };
-    if same { Ok(()) } else { Err(Problem::new(StatusCode::FORBIDDEN, "cross_site")) }
+    if same {
+        return Ok(());
+    }
+    Err(Problem::new(StatusCode::FORBIDDEN, ProblemKind::CrossSite, Reason::CrossSite))
 }
 
 /// The value of a cookie.

@@ -93,6 +93,7 @@ pub(super) async fn surround(State(state): State<HttpState>, mut request: Reques
     let context = RequestContext::new(id, asked_locale(&request));
     request.extensions_mut().insert(context.clone());
     let method = request.method().clone();
+    let body_bytes_max = state.options.body_bytes_max;
     let path = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let span = tracing::info_span!("request", id = %context.id(), %method, path);
@@ -100,7 +101,7 @@ pub(super) async fn surround(State(state): State<HttpState>, mut request: Reques
         let running = Running::begin();
         let began = Instant::now();
         let mut response = next.run(request).await;
-        response = write_problem(response, &context);
+        response = write_problem(response, &context, body_bytes_max);
         let taken = began.elapsed();
         drop(running);
         let status = response.status();
@@ -148,9 +149,9 @@ fn count(method: &Method, route: Option<String>, status: StatusCode, taken: Dura
     metrics::counter!(HTTP_REQUESTS, "method" => method, "route" => route, "status" => status).increment(1);
 }
 
-fn write_problem(mut response: Response, context: &RequestContext) -> Response {
+fn write_problem(mut response: Response, context: &RequestContext, body_bytes_max: usize) -> Response {
     let found = response.extensions_mut().remove::<Problem>();
-    let Some(problem) = found.or_else(|| foreign_problem(&response)) else {
+    let Some(problem) = found.or_else(|| foreign_problem(&response, body_bytes_max)) else {
         return response;
     };
     let mut rendered = problem.render(context);
@@ -164,11 +165,12 @@ fn write_problem(mut response: Response, context: &RequestContext) -> Response {
 }
 
 /// A failure that axum or a layer has written as plain text.
-fn foreign_problem(response: &Response) -> Option<Problem> {
+fn foreign_problem(response: &Response, body_bytes_max: usize) -> Option<Problem> {
     let status = response.status();
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let plain = kind.is_none_or(|kind| kind.starts_with("text/plain"));
-    ((status.is_client_error() || status.is_server_error()) && plain).then(|| problem::of_status(status))
+    ((status.is_client_error() || status.is_server_error()) && plain)
+        .then(|| problem::of_status(status, body_bytes_max))
 }
 
 fn request_id(state: &HttpState, request: &Request) -> Arc<str> {

@@ -16,6 +16,7 @@ use super::{
 use crate::clock::Timestamp;
 use crate::domain::actor::Actor;
 use crate::domain::check::Faults;
+use crate::domain::code::FaultCode;
 use crate::domain::customer::{Customer, CustomerKind, CustomerPatch, Identity, NewCustomer};
 use crate::domain::field::{Model, Scalar};
 use crate::domain::ids::{CustomerId, OrgUnitId, UserId};
@@ -136,13 +137,14 @@ impl ListQuery {
 }
 
 /// Reads `name` or `name][gte`, the inside of `fields[…]`.
-fn field_condition(model: &Model, key: &str, text: &str) -> Result<Condition, (&'static str, String)> {
+fn field_condition(model: &Model, key: &str, text: &str) -> Result<Condition, (FaultCode, String)> {
     let (name, comparison) = key.split_once("][").unwrap_or((key, "eq"));
     let Some(comparison) = Comparison::from_name(comparison) else {
-        return Err(("unknown_value", format!("`{comparison}` is none of eq, ne, lt, lte, gt, gte")));
+        let message = format!("`{comparison}` is none of eq, ne, lt, lte, gt, gte");
+        return Err((FaultCode::not_allowed(["eq", "ne", "lt", "lte", "gt", "gte"]), message));
     };
     let Some(definition) = model.field_named(name) else {
-        return Err(("unknown_field", format!("there is no field `{name}`")));
+        return Err((FaultCode::UnknownField, format!("there is no field `{name}`")));
     };
     let value = definition.read_text(text)?;
     let operand = Operand::Field { namespace: definition.namespace.clone(), name: definition.name.clone() };

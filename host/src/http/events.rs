@@ -18,6 +18,7 @@ use utoipa_axum::routes;
 use super::{HttpState, Page, PageQuery, Path, Result, ValidJson, ValidQuery};
 use crate::db::Listener;
 use crate::domain::actor::Actor;
+use crate::domain::code::Reason;
 use crate::domain::ids::EventId;
 use crate::error::Error;
 use crate::ops::dead_letters::{self, DeadLetter, LaneStatus, Replayed};
@@ -117,7 +118,7 @@ async fn follow(
     };
     let listener =
         state.core.db.doorbell().listen(&actor.tenant, STREAMS_MAX).ok_or_else(|| Error::Limit {
-            code: "too_many_streams",
+            code: Reason::TooManyStreams { max: STREAMS_MAX.to_string() },
             message: format!("a tenant may follow its events with {STREAMS_MAX} streams at a time"),
             retry_after_s: 60,
         })?;

@@ -10,6 +10,7 @@ use utoipa_axum::routes;
 use super::{HttpState, Path, Result, ValidJson};
 use crate::domain::actor::Actor;
 use crate::domain::check::Faults;
+use crate::domain::code::FaultCode;
 use crate::domain::field::{FieldDefinition, Model, Stage};
 use crate::ops::fields;
 
@@ -68,7 +69,7 @@ async fn redefine(
 ) -> Result<Json<FieldDefinition>> {
     if definition.name != name {
         let mut faults = Faults::default();
-        faults.add("/name", "read_only", "differs from the address");
+        faults.add("/name", FaultCode::ReadOnly, "differs from the address");
         faults.finish()?;
     }
     Ok(Json(fields::redefine(&state.core, &actor, definition).await?))

@@ -7,7 +7,10 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
 
+use super::problem::ProblemKind;
 use super::{HttpState, Path, Problem, RequestContext, Result};
+use crate::domain::code::Reason;
+use crate::error::Error;
 use crate::texts;
 
 pub(super) fn routes() -> Router<HttpState> {
@@ -24,7 +27,7 @@ async fn alive() -> Response {
 /// Ready when the database answers and the server is not stopping.
 async fn ready(State(state): State<HttpState>) -> Result<Response> {
     if state.shutdown.is_cancelled() {
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable").retry_after(1));
+        return Err(Error::unavailable("the server is stopping").into());
     }
     state.core.db.ping().await?;
     Ok(Json(json!({"status": "ok"})).into_response())
@@ -36,5 +39,5 @@ async fn describe_problem(
     Path(kind): Path<String>,
 ) -> Result<String> {
     let title = texts::find(context.locale(), &texts::key("title", &kind), &[]);
-    title.ok_or_else(|| Problem::of_kind(StatusCode::NOT_FOUND, "not_found", "unknown_address", ""))
+    title.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, ProblemKind::NotFound, Reason::UnknownAddress))
 }

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest as _, Sha256};
@@ -51,8 +51,5 @@ fn key(headers: &HeaderMap) -> Result<String, Problem> {
     let mut sent = headers.get_all(HEADER).iter();
     let key = sent.next().and_then(|key| key.to_str().ok()).filter(|_| sent.next().is_none());
     let key = key.filter(|key| (1..=KEY_CHARS_MAX).contains(&key.len()));
-    key.map(str::to_owned).ok_or_else(|| {
-        Problem::of_kind(StatusCode::BAD_REQUEST, "malformed_request", "bad_header", "")
-            .with("header", "Idempotency-Key")
-    })
+    key.map(str::to_owned).ok_or_else(|| Problem::bad_header("Idempotency-Key"))
 }

@@ -15,8 +15,10 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::problem::ProblemKind;
 use super::{HttpState, Page, PageQuery, Path, Problem, Result, ValidJson, ValidQuery, Versioned};
 use crate::domain::actor::{Actor, Locale};
+use crate::domain::code::{Code as _, FaultCode, Reason, RowCode};
 use crate::domain::ids::ImportId;
 use crate::error::Error;
 use crate::ops::imports::upload::Upload;
@@ -130,7 +132,7 @@ async fn upload_import(
     let mut upload = imports::upload::begin(&state.core, &actor, &id, query.offset.unwrap_or(0)).await?;
     if let Err(problem) = receive(&mut upload, body).await {
         // What has arrived is worth keeping; the client asks for `received_bytes`.
-        if problem.code() == "upload_broken" {
+        if problem.code() == Reason::UploadBroken.as_str() {
             upload.pause().await?;
         }
         return Err(problem);
@@ -147,11 +149,11 @@ fn check_headers(headers: &HeaderMap, wanted: &'static str) -> Result<()> {
     if essence == wanted && matches!(encoding.as_str(), "" | "identity") {
         return Ok(());
     }
-    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type").with("wanted", wanted))
+    Err(Problem::unsupported_media_type(wanted))
 }
 
 async fn receive(upload: &mut Upload<'_>, body: Body) -> Result<()> {
-    let broken = || Problem::new(StatusCode::BAD_REQUEST, "upload_broken");
+    let broken = || Problem::new(StatusCode::BAD_REQUEST, ProblemKind::UploadBroken, Reason::UploadBroken);
     let mut pieces = body.into_data_stream();
     loop {
         match tokio::time::timeout(UPLOAD_SILENCE_MAX, pieces.next()).await {
@@ -277,13 +279,15 @@ fn written(faults: &[KeptFault], locale: Locale) -> Result<Bytes, Error> {
     rows(&faults.iter().map(row).collect::<Vec<_>>())
 }
 
-/// What is said of a fault: in English with its particulars, in other languages by its code.
+/// What is said of a fault: in English with its particulars, in other languages by its
+/// code, which is that of a row, of any input, or of a refusal.
 fn told(locale: Locale, code: &str, message: &str) -> String {
-    let text = match locale {
-        Locale::En => None,
-        Locale::ZhCn => texts::find(locale, &texts::key("row", code), &[]),
+    let families = match locale {
+        Locale::En => [].as_slice(),
+        Locale::ZhCn => &[RowCode::FAMILY, FaultCode::FAMILY, Reason::FAMILY],
     };
-    text.unwrap_or_else(|| message.to_owned())
+    let mut texts = families.iter().filter_map(|family| texts::find(locale, &texts::key(family, code), &[]));
+    texts.next().unwrap_or_else(|| message.to_owned())
 }
 
 fn rows(rows: &[[String; 5]]) -> Result<Bytes, Error> {

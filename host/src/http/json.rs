@@ -7,8 +7,9 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
+use super::problem::{self, ProblemKind};
 use super::{HttpState, Problem, schema, strict};
-use crate::error::Fault;
+use crate::domain::code::Reason;
 
 const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -49,20 +50,16 @@ async fn read<T: ToSchema + DeserializeOwned + 'static>(
     check_content_type(request.headers(), wanted)?;
     let (parts, body) = request.into_parts();
     let bytes = collect(&parts.headers, body, state.options.body_bytes_max).await?;
-    let value = strict::parse(&bytes).map_err(malformed)?;
+    let value = strict::parse(&bytes).map_err(Problem::malformed_json)?;
     Ok(schema::read(&value)?)
-}
-
-/// The problem of a text that is not one plain JSON value.
-pub(super) fn malformed(fault: Fault) -> Problem {
-    let message = fault.message.clone();
-    Problem::of_kind(StatusCode::BAD_REQUEST, "malformed_json", fault.code.clone(), message)
-        .with_faults(vec![fault])
 }
 
 /// Reads a body of at most `bytes_max` bytes.
 pub(super) async fn collect(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
-    let too_large = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large").with("max", bytes_max);
+    let too_large = || {
+        let reason = Reason::BodyTooLarge { max: bytes_max.to_string() };
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, ProblemKind::BodyTooLarge, reason)
+    };
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if declared.is_some_and(|length: u64| length > u64::try_from(bytes_max).unwrap_or(u64::MAX)) {
         return Err(too_large());
@@ -71,7 +68,7 @@ pub(super) async fn collect(headers: &HeaderMap, body: Body, bytes_max: usize) -
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
         // The client went away or broke the framing; nobody reads this answer.
-        Err(_broken) => Err(Problem::new(StatusCode::BAD_REQUEST, "malformed_request")),
+        Err(_broken) => Err(problem::of_status(StatusCode::BAD_REQUEST, bytes_max)),
     }
 }
 
@@ -86,6 +83,5 @@ fn check_content_type(headers: &HeaderMap, wanted: &[&'static str]) -> Result<()
     if utf8 && wanted.contains(&essence.as_str()) {
         return Ok(());
     }
-    let wanted = wanted.first().copied().unwrap_or(JSON);
-    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type").with("wanted", wanted))
+    Err(Problem::unsupported_media_type(wanted.first().copied().unwrap_or(JSON)))
 }

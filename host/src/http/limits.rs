@@ -13,8 +13,10 @@ use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
 
+use super::problem::ProblemKind;
 use super::{HttpState, Problem};
 use crate::domain::actor::Actor;
+use crate::domain::code::Reason;
 
 /// After this many requests the counters of those who have been quiet are dropped.
 const SWEEP_REQUESTS: u32 = 10_000;
@@ -121,11 +123,12 @@ fn count((limit, limiter): &(RateLimit, Limiter), key: &String) -> (Rate, Result
         Err(not_until) => {
             let wait = not_until.wait_time_from(DefaultClock::default().now());
             let reset_s = u32::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX).max(1);
-            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests")
-                .with("limit", limit.requests)
-                .with("seconds", limit.seconds)
-                .retry_after(reset_s);
-            (Rate { limit: full, remaining: 0, reset_s }, Err(problem))
+            let reason = Reason::TooManyRequests {
+                limit: limit.requests.to_string(),
+                seconds: limit.seconds.to_string(),
+            };
+            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, ProblemKind::TooManyRequests, reason);
+            (Rate { limit: full, remaining: 0, reset_s }, Err(problem.retry_after(reset_s)))
         }
     }
 }

@@ -58,11 +58,12 @@ pub use limits::RateLimit;
 pub use metrics::{metrics_router, metrics_with_token};
 pub use openapi::document as openapi;
 pub use page::{Page, PageQuery, PageRequest};
-pub use problem::{Problem, ProblemDocument};
+pub use problem::{Problem, ProblemDocument, ProblemKind};
 pub use query::{Path, ValidQuery};
 pub use serve::{Stopped, serve};
 pub use version::{IfMatch, RequiredIfMatch, Versioned};
 
+use crate::domain::code::Reason;
 use crate::error::Error;
 use crate::ops::Core;
 use limits::Limits;
@@ -188,7 +189,8 @@ async fn limit_time(State(state): State<HttpState>, request: Request, next: Next
         Ok(response) => response,
         Err(_elapsed) => {
             tracing::warn!(timeout_ms = state.options.timeout.as_millis(), "a request took too long");
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "timeout").into_response()
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            Problem::new(status, ProblemKind::Timeout, Reason::Timeout).into_response()
         }
     }
 }

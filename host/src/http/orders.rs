@@ -13,6 +13,7 @@ use super::{
 use crate::clock::Timestamp;
 use crate::domain::actor::Actor;
 use crate::domain::check::Faults;
+use crate::domain::code::FaultCode;
 use crate::domain::ids::{CustomerId, OrderId};
 use crate::domain::order::{NewOrder, NewRefund, Order, OrderPatch, OrderStatus};
 use crate::domain::query::{OrderFilter, OrderSort};
@@ -194,7 +195,7 @@ async fn upsert(
 /// What the address says, which the body may repeat but not contradict.
 pub(super) fn same_as_address(pointer: &str, stated: Option<String>, address: String) -> Result<String> {
     if stated.is_some_and(|stated| stated != address) {
-        return Err(Error::invalid(pointer, "read_only", "differs from the address").into());
+        return Err(Error::invalid(pointer, FaultCode::ReadOnly, "differs from the address").into());
     }
     Ok(address)
 }

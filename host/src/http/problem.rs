@@ -14,7 +14,8 @@ use serde::Serialize;
 
 use super::context::RequestContext;
 use crate::domain::actor::Locale;
-use crate::error::{Cause, Error, Fault};
+use crate::domain::code::{Reason, codes};
+use crate::error::{Error, Fault};
 use crate::texts;
 
 /// Faults that a document lists at most; an input with more is not worth more bytes.
@@ -49,6 +50,35 @@ pub struct ProblemDocument {
     pub request_id: String,
 }
 
+codes! {
+    /// A kind of problem: what its `type` leads to and its title says.
+    ProblemKind in "title" {
+        Invalid = "invalid",
+        MalformedJson = "malformed_json",
+        MalformedRequest = "malformed_request",
+        NotFound = "not_found",
+        MethodNotAllowed = "method_not_allowed",
+        Conflict = "conflict",
+        VersionMismatch = "version_mismatch",
+        VersionRequired = "version_required",
+        Unauthenticated = "unauthenticated",
+        Forbidden = "forbidden",
+        Refused = "refused",
+        CrossSite = "cross_site",
+        Limit = "limit",
+        TooManyRequests = "too_many_requests",
+        PluginRejected = "plugin_rejected",
+        PluginFailed = "plugin_failed",
+        BodyTooLarge = "body_too_large",
+        UnsupportedMediaType = "unsupported_media_type",
+        UploadBroken = "upload_broken",
+        Unavailable = "unavailable",
+        Timeout = "timeout",
+        Gone = "gone",
+        Internal = "internal",
+    }
+}
+
 /// A refusal or failure on its way to the layer that writes it.
 #[derive(Clone, Debug)]
 pub struct Problem(Box<Parts>);
@@ -56,56 +86,56 @@ pub struct Problem(Box<Parts>);
 #[derive(Clone, Debug)]
 struct Parts {
     status: StatusCode,
-    /// The code of the title and of the type.
-    kind: &'static str,
-    code: Cow<'static, str>,
-    /// English, for when there is no text under the code.
-    message: String,
-    params: Vec<(&'static str, String)>,
+    kind: ProblemKind,
+    what: What,
     faults: Vec<Fault>,
-    plugin: Option<(String, Option<String>)>,
     retry_after_s: u32,
-    cause: Option<Cause>,
+}
+
+/// What there is to say.
+#[derive(Clone, Debug)]
+enum What {
+    /// A use case has refused or failed.
+    UseCase(Error),
+    /// The request itself is refused.
+    Request(Reason),
+    /// The body cannot be read, for this fault alone.
+    Unreadable(Fault),
 }
 
 impl Problem {
-    /// A problem whose title and detail stand in the text files under `code`.
+    /// The refusal of a request.
     #[must_use]
-    pub fn new(status: StatusCode, code: &'static str) -> Self {
-        Self::of_kind(status, code, code, String::new())
+    pub fn new(status: StatusCode, kind: ProblemKind, reason: Reason) -> Self {
+        Self::of(status, kind, What::Request(reason))
     }
 
-    /// A problem of a kind with a code of its own.
+    /// The problem of a text that is not one plain JSON value.
     #[must_use]
-    pub fn of_kind(
-        status: StatusCode,
-        kind: &'static str,
-        code: impl Into<Cow<'static, str>>,
-        message: impl Into<String>,
-    ) -> Self {
-        Self(Box::new(Parts {
-            status,
-            kind,
-            code: code.into(),
-            message: message.into(),
-            params: Vec::new(),
-            faults: Vec::new(),
-            plugin: None,
-            retry_after_s: 0,
-            cause: None,
-        }))
+    pub fn malformed_json(fault: Fault) -> Self {
+        let what = What::Unreadable(fault.clone());
+        Self::of(StatusCode::BAD_REQUEST, ProblemKind::MalformedJson, what).with_faults(vec![fault])
     }
 
-    /// The same with a value that its text names.
+    /// A header that cannot be read.
     #[must_use]
-    pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
-        self.0.params.push((name, value.to_string()));
-        self
+    pub fn bad_header(header: &'static str) -> Self {
+        let reason = Reason::BadHeader { header: header.to_owned() };
+        Self::new(StatusCode::BAD_REQUEST, ProblemKind::MalformedRequest, reason)
     }
 
-    /// The same with the faults of the input.
+    /// A body of another type than `wanted`.
     #[must_use]
-    pub fn with_faults(mut self, faults: Vec<Fault>) -> Self {
+    pub fn unsupported_media_type(wanted: &'static str) -> Self {
+        let reason = Reason::UnsupportedMediaType { wanted: wanted.to_owned() };
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ProblemKind::UnsupportedMediaType, reason)
+    }
+
+    fn of(status: StatusCode, kind: ProblemKind, what: What) -> Self {
+        Self(Box::new(Parts { status, kind, what, faults: Vec::new(), retry_after_s: 0 }))
+    }
+
+    fn with_faults(mut self, faults: Vec<Fault>) -> Self {
         self.0.faults = faults;
         self
     }
@@ -117,50 +147,41 @@ impl Problem {
         self
     }
 
-    fn caused_by(mut self, cause: Cause) -> Self {
-        self.0.cause = Some(cause);
-        self
-    }
-
-    fn of_plugin(mut self, plugin: String, code: Option<String>) -> Self {
-        self.0.plugin = Some((plugin, code));
-        self
-    }
-
-    /// The code, for tests and logs.
+    /// The stable code.
     #[must_use]
-    pub fn code(&self) -> &str {
-        &self.0.code
+    pub fn code(&self) -> Cow<'static, str> {
+        match &self.0.what {
+            What::UseCase(error) => error.reason().as_str().into(),
+            What::Request(reason) => reason.as_str().into(),
+            What::Unreadable(fault) => fault.code.clone(),
+        }
     }
 
     /// The document in a language.
     #[must_use]
     pub fn document(&self, locale: Locale, request_id: &str) -> ProblemDocument {
-        let Parts { status, kind, code, message, params, faults, plugin, .. } = &*self.0;
-        let title = texts::find(locale, &texts::key("title", kind), &[]).unwrap_or_default();
-        let (plugin, plugin_code) = match plugin {
-            Some((plugin, code)) => (Some(plugin.clone()), code.clone()),
-            None => (None, None),
+        let Parts { status, kind, what, faults, .. } = &*self.0;
+        let detail = match what {
+            What::UseCase(error) => error.text(locale),
+            What::Request(reason) => texts::say(locale, reason),
+            What::Unreadable(fault) => fault.clone().translated(locale).message,
         };
-        let detail = if locale == Locale::En && !message.is_empty() {
-            message.clone()
-        } else {
-            let params = translate_kind(locale, params);
-            texts::find(locale, &texts::key("detail", code), &params)
-                .unwrap_or_else(|| if message.is_empty() { title.clone() } else { message.clone() })
+        let (plugin, plugin_code) = match what {
+            What::UseCase(Error::PluginRejected { plugin, code, .. }) => {
+                (Some(plugin.clone()), Some(code.clone()))
+            }
+            What::UseCase(Error::PluginFailed { plugin, code, .. }) => {
+                (Some(plugin.clone()), Some(code.to_string()))
+            }
+            What::UseCase(_) | What::Request(_) | What::Unreadable(_) => (None, None),
         };
         let errors = faults.iter().take(FAULTS_MAX);
-        let errors = if plugin.is_some() {
-            // A plugin has already written its texts in the caller's language.
-            errors.cloned().collect()
-        } else {
-            errors.map(|fault| translate(locale, fault)).collect()
-        };
+        let errors = errors.map(|fault| fault.clone().translated(locale)).collect();
         ProblemDocument {
             kind: format!("/problems/{kind}"),
-            title,
+            title: texts::say(locale, kind),
             status: status.as_u16(),
-            code: code.to_string(),
+            code: self.code().into_owned(),
             detail,
             errors,
             plugin,
@@ -172,7 +193,7 @@ impl Problem {
     /// The response that a client sees. Logs the cause of a failure.
     pub(super) fn render(&self, context: &RequestContext) -> axum::response::Response {
         let locale = context.locale();
-        if let Some(cause) = &self.0.cause {
+        if let What::UseCase(Error::Unavailable(cause) | Error::Internal(cause)) = &self.0.what {
             // The request's id stands in the span.
             tracing::error!(status = self.0.status.as_u16(), cause = %chain(&**cause), "a request failed");
         }
@@ -208,101 +229,54 @@ impl IntoResponse for Error {
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        let message = error.to_string();
-        match error {
-            Error::Invalid { faults } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid")
-                .with("count", faults.len())
-                .with_faults(faults),
-            Error::NotFound { kind, id } => {
-                Self::new(StatusCode::NOT_FOUND, "not_found").with("kind", kind).with("id", printable(&id))
-            }
-            Error::Gone { code, message } => Self::of_kind(StatusCode::GONE, "gone", code, message),
-            Error::Conflict { code, message } => {
-                Self::of_kind(StatusCode::CONFLICT, "conflict", code, message)
-            }
-            Error::VersionMismatch { kind, id, version } => {
-                Self::new(StatusCode::PRECONDITION_FAILED, "version_mismatch")
-                    .with("kind", kind)
-                    .with("id", id)
-                    .with("version", version)
-            }
-            Error::Unauthenticated(message) => {
-                Self::of_kind(StatusCode::UNAUTHORIZED, "unauthenticated", "unauthenticated", message)
-            }
-            Error::Forbidden(permission) => {
-                Self::new(StatusCode::FORBIDDEN, "forbidden").with("permission", permission)
-            }
-            Error::Refused { code, message } => {
-                Self::of_kind(StatusCode::FORBIDDEN, "refused", code, message)
-            }
-            Error::Limit { code, message, retry_after_s } => {
-                let status = if retry_after_s > 0 {
-                    StatusCode::TOO_MANY_REQUESTS
-                } else {
-                    StatusCode::UNPROCESSABLE_ENTITY
-                };
-                Self::of_kind(status, "limit", code, message).retry_after(retry_after_s)
-            }
-            Error::PluginRejected { plugin, code, message: reason, faults } => {
-                Self::of_kind(StatusCode::UNPROCESSABLE_ENTITY, "plugin_rejected", "plugin_rejected", message)
-                    .with("plugin", &plugin)
-                    .with("message", reason)
-                    .with_faults(faults)
-                    .of_plugin(plugin, Some(code))
-            }
-            Error::PluginFailed { plugin, code, message: what } => {
-                Self::of_kind(StatusCode::BAD_GATEWAY, "plugin_failed", "plugin_failed", message)
-                    .with("plugin", &plugin)
-                    .with("message", what)
-                    .of_plugin(plugin, Some(code.to_owned()))
-            }
-            Error::Unavailable(cause) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable").retry_after(1).caused_by(cause)
-            }
-            Error::Internal(cause) => {
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal").caused_by(cause)
-            }
-        }
+        use ProblemKind as Kind;
+        let (status, kind) = match &error {
+            Error::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, Kind::Invalid),
+            Error::NotFound { .. } => (StatusCode::NOT_FOUND, Kind::NotFound),
+            Error::Gone { .. } => (StatusCode::GONE, Kind::Gone),
+            Error::Conflict { .. } => (StatusCode::CONFLICT, Kind::Conflict),
+            Error::VersionMismatch { .. } => (StatusCode::PRECONDITION_FAILED, Kind::VersionMismatch),
+            Error::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, Kind::Unauthenticated),
+            Error::Forbidden(_) => (StatusCode::FORBIDDEN, Kind::Forbidden),
+            Error::Refused { .. } => (StatusCode::FORBIDDEN, Kind::Refused),
+            Error::Limit { retry_after_s: 0, .. } => (StatusCode::UNPROCESSABLE_ENTITY, Kind::Limit),
+            Error::Limit { .. } => (StatusCode::TOO_MANY_REQUESTS, Kind::Limit),
+            Error::PluginRejected { .. } => (StatusCode::UNPROCESSABLE_ENTITY, Kind::PluginRejected),
+            Error::PluginFailed { .. } => (StatusCode::BAD_GATEWAY, Kind::PluginFailed),
+            Error::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, Kind::Unavailable),
+            Error::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
+        };
+        let (faults, retry_after_s) = match &error {
+            Error::Invalid { faults } | Error::PluginRejected { faults, .. } => (faults.clone(), 0),
+            Error::Limit { retry_after_s, .. } => (Vec::new(), *retry_after_s),
+            Error::Unavailable(_) => (Vec::new(), 1),
+            Error::NotFound { .. }
+            | Error::Gone { .. }
+            | Error::Conflict { .. }
+            | Error::VersionMismatch { .. }
+            | Error::Unauthenticated(_)
+            | Error::Forbidden(_)
+            | Error::Refused { .. }
+            | Error::PluginFailed { .. }
+            | Error::Internal(_) => (Vec::new(), 0),
+        };
+        Self::of(status, kind, What::UseCase(error)).with_faults(faults).retry_after(retry_after_s)
     }
 }
 
 /// The problem of a response that no handler of ours made: axum's own refusals.
-pub(super) fn of_status(status: StatusCode) -> Problem {
-    match status {
-        StatusCode::NOT_FOUND => Problem::of_kind(status, "not_found", "unknown_address", ""),
-        StatusCode::METHOD_NOT_ALLOWED => Problem::new(status, "method_not_allowed"),
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(status, "body_too_large"),
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::new(status, "unsupported_media_type"),
-        _ if status.is_server_error() => Problem::new(status, "internal"),
-        _ => Problem::new(status, "malformed_request"),
-    }
-}
-
-fn translate(locale: Locale, fault: &Fault) -> Fault {
-    let mut fault = fault.clone();
-    if locale != Locale::En || fault.message.is_empty() {
-        let key = texts::key("fault", &fault.code);
-        if let Some(text) = texts::find(locale, &key, &fault.params) {
-            fault.message = text;
+pub(super) fn of_status(status: StatusCode, body_bytes_max: usize) -> Problem {
+    use ProblemKind as Kind;
+    let (kind, reason) = match status {
+        StatusCode::NOT_FOUND => (Kind::NotFound, Reason::UnknownAddress),
+        StatusCode::METHOD_NOT_ALLOWED => (Kind::MethodNotAllowed, Reason::MethodNotAllowed),
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            (Kind::BodyTooLarge, Reason::BodyTooLarge { max: body_bytes_max.to_string() })
         }
-    }
-    fault
-}
-
-/// The parameters with the kind of record in the caller's language.
-fn translate_kind(locale: Locale, params: &[(&'static str, String)]) -> Vec<(&'static str, String)> {
-    let translated = params.iter().map(|(name, value)| match *name {
-        "kind" => {
-            (*name, texts::find(locale, &texts::key("kind", value), &[]).unwrap_or_else(|| value.clone()))
-        }
-        _ => (*name, value.clone()),
-    });
-    translated.collect()
-}
-
-/// The beginning of an id that a client has sent: it may be anything.
-fn printable(id: &str) -> String {
-    id.chars().filter(|c| !c.is_control()).take(64).collect()
+        _ if status.is_server_error() => (Kind::Internal, Reason::Internal),
+        _ => (Kind::MalformedRequest, Reason::MalformedRequest),
+    };
+    Problem::new(status, kind, reason)
 }
 
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, RawPathParams};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -12,6 +11,8 @@ use utoipa::openapi::Required;
 use utoipa::openapi::path::ParameterIn;
 
 use super::{HttpState, Problem, schema};
+use crate::domain::check::escaped;
+use crate::domain::code::{FaultCode, RecordKind};
 use crate::error::{Error, Fault, Result};
 
 /// Characters of a query string at most.
@@ -42,27 +43,24 @@ impl<T: DeserializeOwned + Send> FromRequestParts<HttpState> for Path<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> std::result::Result<Self, Problem> {
-        let not_found = || Problem::of_kind(StatusCode::NOT_FOUND, "not_found", "not_found", "not found");
-        if let Ok(raw) = RawPathParams::from_request_parts(parts, state).await
-            && raw.iter().any(|(_, value)| value.contains('\0'))
-        {
-            return Err(not_found());
+        let raw = RawPathParams::from_request_parts(parts, state).await;
+        let raw: Vec<_> = raw.iter().flatten().map(|(_, value)| value.to_owned()).collect();
+        let not_found = || Error::not_found(RecordKind::Record, raw.join("/"));
+        if raw.iter().any(|value| value.contains('\0')) {
+            return Err(not_found().into());
         }
         let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
-        path.map(|axum::extract::Path(value)| Self(value)).map_err(|_refused| not_found())
+        path.map(|axum::extract::Path(value)| Self(value)).map_err(|_refused| not_found().into())
     }
 }
 
 fn read<T: IntoParams + DeserializeOwned + 'static>(query: &str) -> Result<T> {
     if query.len() > QUERY_CHARS_MAX {
-        let fault = Fault::new("", "too_long", format!("may have at most {QUERY_CHARS_MAX} characters"));
-        return Err(Error::Invalid { faults: vec![fault.with("max", QUERY_CHARS_MAX)] });
+        return Err(Error::plain("", FaultCode::too_long(QUERY_CHARS_MAX)));
     }
     let schema = Arc::new(schema_of::<T>()?);
     let value = gather(query, schema.get("properties").unwrap_or(&Value::Null))?;
-    let validator = schema::validator_of::<QueryOf<T>>(schema_of::<T>)?;
-    schema::check(&validator, &value)?;
-    schema::deserialize(&value)
+    schema::read_as::<QueryOf<T>, T>(schema_of::<T>, &value)
 }
 
 /// Tells a type as a query from the same type as a body in the cache of schemas.
@@ -90,7 +88,7 @@ fn gather(query: &str, properties: &Value) -> Result<Value> {
     let mut faults = Vec::new();
     for (name, text) in pairs(query)? {
         if name.contains('\0') || text.contains('\0') {
-            faults.push(fault(&name, "nul_character"));
+            faults.push(fault(&name, FaultCode::NulCharacter));
             continue;
         }
         let (name, key) =
@@ -99,7 +97,7 @@ fn gather(query: &str, properties: &Value) -> Result<Value> {
                 None => (name, None),
             };
         let Some(wanted) = properties.get(&name) else {
-            faults.push(fault(&name, "unknown_parameter"));
+            faults.push(fault(&name, FaultCode::UnknownParameter));
             continue;
         };
         let repeated = match key {
@@ -115,7 +113,7 @@ fn gather(query: &str, properties: &Value) -> Result<Value> {
             None => object.insert(name.clone(), convert(&text, wanted)).is_some(),
         };
         if repeated {
-            faults.push(fault(&name, "repeated"));
+            faults.push(fault(&name, FaultCode::Repeated));
         }
     }
     if faults.is_empty() { Ok(Value::Object(object)) } else { Err(Error::Invalid { faults }) }
@@ -127,9 +125,9 @@ fn insert_key(object: &mut Map<String, Value>, name: &str, key: String, text: St
     map.as_object_mut().is_none_or(|map| map.insert(key, Value::from(text)).is_some())
 }
 
-fn fault(name: &str, code: &'static str) -> Fault {
+fn fault(name: &str, code: FaultCode) -> Fault {
     let name: String = name.chars().take(64).filter(|c| !c.is_control()).collect();
-    schema::with_text(Fault::new(format!("/{}", super::strict::escape(&name)), code, ""))
+    Fault::plain(format!("/{}", escaped(&name)), code)
 }
 
 /// The text as the type that the schema asks for, or as text if it does not read as one.
@@ -162,7 +160,8 @@ fn is(schema: &Value, kind: &str) -> bool {
 
 /// Name and value of each parameter, decoded.
 fn pairs(query: &str) -> Result<Vec<(String, String)>> {
-    let malformed = || Error::invalid("", "bad_utf8", "the query string is not UTF-8 in percent encoding");
+    let malformed =
+        || Error::invalid("", FaultCode::BadUtf8, "the query string is not UTF-8 in percent encoding");
     query
         .split('&')
         .filter(|part| !part.is_empty())

@@ -10,8 +10,10 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::problem::ProblemKind;
 use super::{HttpState, Page, PageQuery, Path, Problem, Result, ValidJson, ValidQuery, auth};
 use crate::domain::actor::Actor;
+use crate::domain::code::{Reason, RecordKind};
 use crate::domain::ids::SessionId;
 use crate::domain::user::{Password, Session, User};
 use crate::error::Error;
@@ -106,7 +108,7 @@ async fn delete(
     Path(id): Path<String>,
 ) -> Result<Response> {
     let current = signed_in.authenticated.session.as_ref();
-    let not_found = || Error::not_found("session", &id);
+    let not_found = || Error::not_found(RecordKind::Session, &id);
     let id: SessionId = match current {
         Some(current) if id == CURRENT => current.clone(),
         Some(_) | None => id.parse().map_err(|_not_an_id| not_found())?,
@@ -130,8 +132,9 @@ fn cookie(state: &HttpState, secret: &str, seconds: i64) -> Result<HeaderValue> 
 
 /// A refused sign-in has a code of its own: the client has sent credentials, but wrong ones.
 fn refusal(error: Error) -> Problem {
-    if let Error::Unauthenticated(message) = error {
-        return Problem::of_kind(StatusCode::UNAUTHORIZED, "unauthenticated", "bad_credentials", message);
+    if let Error::Unauthenticated(_) = error {
+        let status = StatusCode::UNAUTHORIZED;
+        return Problem::new(status, ProblemKind::Unauthenticated, Reason::BadCredentials);
     }
     error.into()
 }

@@ -9,6 +9,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use crate::domain::check::escaped;
+use crate::domain::code::FaultCode;
 use crate::error::Fault;
 
 /// Arrays and objects inside one another at most.
@@ -18,7 +20,7 @@ pub(super) const DEPTH_MAX: usize = 32;
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, Fault> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let position = error.valid_up_to();
-        Fault::new("", "bad_utf8", format!("the body is not UTF-8 after byte {position}"))
+        Fault::new("", FaultCode::BadUtf8, format!("the body is not UTF-8 after byte {position}"))
     })?;
     let found = RefCell::new(None);
     let mut deserializer = serde_json::Deserializer::from_str(text);
@@ -28,13 +30,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value, Fault> {
 }
 
 fn not_json(error: &serde_json::Error) -> Fault {
-    let reason = error.to_string();
-    Fault::new("", "bad_json", format!("is not JSON: {reason}")).with("reason", reason)
-}
-
-/// One step of a JSON pointer, escaped.
-pub(super) fn escape(segment: &str) -> String {
-    segment.replace('~', "~0").replace('/', "~1")
+    Fault::plain("", FaultCode::BadJson { reason: error.to_string() })
 }
 
 #[derive(Clone)]
@@ -48,7 +44,7 @@ impl Strict<'_> {
     fn below(&self, segment: &str) -> Self {
         Self {
             depth: self.depth + 1,
-            pointer: format!("{}/{}", self.pointer, escape(segment)),
+            pointer: format!("{}/{}", self.pointer, escaped(segment)),
             found: self.found,
         }
     }
@@ -63,8 +59,7 @@ impl Strict<'_> {
             return Ok(());
         }
         // The pointer would be as long as the nesting is deep.
-        let fault = Fault::new("", "too_deep", format!("is nested deeper than {DEPTH_MAX} levels"));
-        Err(self.refuse(fault.with("max", DEPTH_MAX)))
+        Err(self.refuse(Fault::plain("", FaultCode::TooDeep { max: DEPTH_MAX.to_string() })))
     }
 
     fn check_text<E: serde::de::Error>(&self, text: &str) -> Result<(), E> {
@@ -72,7 +67,7 @@ impl Strict<'_> {
         if !text.contains('\0') {
             return Ok(());
         }
-        Err(self.refuse(Fault::new(&self.pointer, "nul_character", "may not contain the character U+0000")))
+        Err(self.refuse(Fault::plain(&self.pointer, FaultCode::NulCharacter)))
     }
 }
 
@@ -137,8 +132,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
             let below = self.below(&key);
             below.check_text(&key)?;
             if object.contains_key(&key) {
-                let fault = Fault::new(below.pointer, "duplicate_key", "the key appears twice in one object");
-                return Err(self.refuse(fault));
+                return Err(self.refuse(Fault::plain(below.pointer, FaultCode::DuplicateKey)));
             }
             let value = map.next_value_seed(below)?;
             object.insert(key, value);

@@ -7,7 +7,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::problem::ProblemKind;
 use super::{HttpState, Problem};
+use crate::domain::code::Reason;
 
 /// The version that `If-Match` names; `None` without the header and for `*`.
 ///
@@ -32,7 +34,10 @@ impl FromRequestParts<HttpState> for RequiredIfMatch {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &HttpState) -> Result<Self, Problem> {
-        let required = || Problem::new(StatusCode::PRECONDITION_REQUIRED, "version_required");
+        let required = || {
+            let status = StatusCode::PRECONDITION_REQUIRED;
+            Problem::new(status, ProblemKind::VersionRequired, Reason::VersionRequired)
+        };
         read(parts)?.ok_or_else(required).map(Self)
     }
 }
@@ -42,7 +47,8 @@ fn read(parts: &Parts) -> Result<Option<Option<i64>>, Problem> {
     let Some(value) = sent.next() else {
         return Ok(None);
     };
-    let malformed = || Problem::of_kind(StatusCode::BAD_REQUEST, "malformed_request", "bad_if_match", "");
+    let malformed =
+        || Problem::new(StatusCode::BAD_REQUEST, ProblemKind::MalformedRequest, Reason::BadIfMatch);
     let text = value.to_str().ok().filter(|_| sent.next().is_none()).ok_or_else(malformed)?.trim();
     if text == "*" {
         return Ok(Some(None));

@@ -18,6 +18,7 @@ use crate::db::backfills::{self, BackfillRow, Cursor};
 use crate::db::history::{self, Kind};
 use crate::db::{Tx, customers, deliveries, feed, lanes, orders, outbox, timeline};
 use crate::domain::actor::Visibility;
+use crate::domain::code::Reason;
 use crate::domain::event::{Event, Subject};
 use crate::domain::ids::{CustomerId, OrderId, TenantId, TimelineId};
 use crate::error::{Error, Result};
@@ -336,5 +337,5 @@ async fn bodies(
 }
 
 fn lost() -> Error {
-    Error::conflict("lease_lost", "the backfill was taken over or ended")
+    Error::conflict(Reason::LeaseLost, "the backfill was taken over or ended")
 }

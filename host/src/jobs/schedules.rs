@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff;
 use super::dispatch::{new_token, public_message};
 use crate::db::schedules::{self, JobKey, RunRow};
+use crate::domain::code::Reason;
 use crate::domain::schedule::next_due;
 use crate::error::{Error, Result};
 use crate::ops::Core;
@@ -260,9 +261,9 @@ fn ack_of(key: JobKey, token: String, chunk: i64) -> JobAck {
 }
 
 fn lost() -> Error {
-    Error::conflict("lease_lost", "the job was taken over or removed")
+    Error::conflict(Reason::LeaseLost, "the job was taken over or removed")
 }
 
 fn is_lost(error: &Error) -> bool {
-    matches!(error, Error::Conflict { code: "lease_lost", .. })
+    matches!(error, Error::Conflict { code: Reason::LeaseLost, .. })
 }

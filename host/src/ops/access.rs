@@ -16,6 +16,7 @@ use crate::clock::Timestamp;
 use crate::db::access::{self, SessionRow, TokenRow};
 use crate::db::{Db, Tx};
 use crate::domain::actor::{Actor, Locale, OrgUnit, Principal};
+use crate::domain::code::Reason;
 use crate::domain::credential::{Presented, SESSION_PREFIX, TOKEN_PREFIX};
 use crate::domain::ids::{SessionId, TenantId, TokenId, UserId};
 use crate::domain::permission::{Permission, Role, widest_reach};
@@ -239,7 +240,7 @@ pub async fn recheck(tx: &mut Tx, actor: &Actor, permission: Permission, now: Ti
 /// [`Error::Refused`] with `wider_than_own`.
 pub fn check_not_wider(actor: &Actor, roles: &[Role], permissions: Option<&[Permission]>) -> Result<()> {
     let refused = |what: &str| Error::Refused {
-        code: "wider_than_own",
+        code: Reason::WiderThanOwn,
         message: format!("nobody can give or take a right that they do not have: `{what}`"),
     };
     if roles.contains(&Role::Owner) && !actor.roles.contains(&Role::Owner) {
@@ -257,7 +258,7 @@ fn check_tenant(state: &str) -> Result<()> {
     if state == "active" {
         return Ok(());
     }
-    Err(Error::Refused { code: "tenant_suspended", message: "the tenant is suspended".to_owned() })
+    Err(Error::Refused { code: Reason::TenantSuspended, message: "the tenant is suspended".to_owned() })
 }
 
 async fn touch(db: &Db, found: &Authenticated, now: Timestamp) -> Result<()> {

@@ -9,6 +9,7 @@ use crate::db::lanes::{self, LaneRow};
 use crate::db::{Tx, backfills};
 use crate::domain::actor::Actor;
 use crate::domain::audit::Entry;
+use crate::domain::code::RecordKind;
 use crate::domain::ids::{EventId, TenantId};
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::permission::Permission;
@@ -232,7 +233,7 @@ pub async fn replay(core: &Core, actor: &Actor, consumer: &str, event: EventId) 
         Box::pin(async move {
             let (lane, position, event) = recheck_and_find(tx, prepared).await?;
             if !deliveries::replay(tx, lane, (position, event), prepared.at).await? {
-                return Err(Error::not_found("dead_letter", event));
+                return Err(Error::not_found(RecordKind::DeadLetter, event));
             }
             tx.announce();
             ops::audit::append(tx, &prepared.actor, prepared.at, &prepared.audit).await?;
@@ -275,7 +276,7 @@ pub async fn discard(core: &Core, actor: &Actor, consumer: &str, event: EventId,
         Box::pin(async move {
             let (lane, position, event) = recheck_and_find(tx, prepared).await?;
             if !deliveries::discard(tx, lane, (position, event)).await? {
-                return Err(Error::not_found("dead_letter", event));
+                return Err(Error::not_found(RecordKind::DeadLetter, event));
             }
             ops::audit::append(tx, &prepared.actor, prepared.at, &prepared.audit).await
         })
@@ -292,6 +293,6 @@ async fn recheck_and_find<'p>(
     let lane = (&actor.tenant, consumer.as_str());
     let event = event.as_ref().ok_or_else(|| Error::internal("a change of one dead letter names it"))?;
     let position = deliveries::find_dead(tx, lane, event).await?;
-    let position = position.ok_or_else(|| Error::not_found("dead_letter", event))?;
+    let position = position.ok_or_else(|| Error::not_found(RecordKind::DeadLetter, event))?;
     Ok((lane, position, event))
 }

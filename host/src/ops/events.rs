@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 use crate::db::{self, Tx};
 use crate::domain::actor::{Actor, CAUSE_DEPTH_MAX};
+use crate::domain::code::Reason;
 use crate::domain::event::{Event, Subject};
 use crate::domain::ids::{EventId, TenantId};
 use crate::error::{Error, Result};
@@ -36,7 +37,7 @@ pub fn depth(actor: &Actor) -> Result<u32> {
         return Ok(depth);
     }
     Err(Error::Limit {
-        code: "cause_depth",
+        code: Reason::CauseDepth { max: CAUSE_DEPTH_MAX.to_string() },
         message: format!("this change is more than {CAUSE_DEPTH_MAX} reactions away from its first cause"),
         retry_after_s: 0,
     })
@@ -212,5 +213,5 @@ impl Acknowledgement {
 }
 
 fn lease_lost(consumer: &str) -> Error {
-    Error::conflict("lease_lost", format!("another dispatcher delivers to `{consumer}` now"))
+    Error::conflict(Reason::LeaseLost, format!("another dispatcher delivers to `{consumer}` now"))
 }

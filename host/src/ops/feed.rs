@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 use crate::db::feed::{self, FeedRow, Place};
 use crate::domain::actor::{Actor, Visibility};
+use crate::domain::code::{FaultCode, Reason};
 use crate::domain::event::NAMES;
 use crate::domain::permission::Permission;
 use crate::error::{Error, Result};
@@ -129,7 +130,7 @@ where
         let Some((_, needed)) = NAMES.iter().find(|(known, _)| known == name) else {
             let known: Vec<_> = NAMES.iter().map(|(name, _)| *name).collect();
             let message = format!("`{name}` is not the name of an event: {}", known.join(", "));
-            return Err(Error::invalid("/types", "unknown_event", message));
+            return Err(Error::invalid("/types", FaultCode::not_allowed(known), message));
         };
         if !may(*needed) {
             return Err(Error::Forbidden(*needed));
@@ -144,7 +145,7 @@ fn start(after: Option<Place>, purged: Option<Place>, horizon: i64) -> Result<Pl
     let Some(after) = after else { return Ok(oldest) };
     if after < oldest {
         return Err(Error::Gone {
-            code: "cursor_expired",
+            code: Reason::CursorExpired,
             message: "the events behind this cursor are no longer kept: read the records again, then begin \
                       without a cursor"
                 .to_owned(),
@@ -152,7 +153,7 @@ fn start(after: Option<Place>, purged: Option<Place>, horizon: i64) -> Result<Pl
     }
     if after.position >= horizon {
         return Err(Error::Gone {
-            code: "cursor_unknown",
+            code: Reason::CursorUnknown,
             message: "this cursor is ahead of the feed, as after a restored backup: read the records again, \
                       then begin without a cursor"
                 .to_owned(),
@@ -170,7 +171,9 @@ fn encode(place: &Place) -> String {
 }
 
 fn decode(cursor: &str) -> Result<Place> {
-    let bad = || Error::invalid("/after", "bad_cursor", "not a cursor of the change feed; begin without one");
+    let bad = || {
+        Error::invalid("/after", FaultCode::BadCursor, "not a cursor of the change feed; begin without one")
+    };
     let text = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|text| String::from_utf8(text).ok());
     let text = text.filter(|text| !text.contains('\0')).ok_or_else(bad)?;
     let (position, event) = text.split_once(':').ok_or_else(bad)?;

@@ -13,6 +13,7 @@ use crate::clock::Timestamp;
 use crate::db::{Tx, customer_models, customers as customer_rows};
 use crate::domain::actor::{Actor, Visibility};
 use crate::domain::check::Faults;
+use crate::domain::code::{FaultCode, Reason, RecordKind};
 use crate::domain::field::{
     FIELDS_MAX, FieldDeclaration, FieldDefinition, Model, Scalar, Stage, check_stages,
 };
@@ -51,7 +52,11 @@ pub async fn prepare_set_fields(
 ) -> Result<Vec<CustomerChange>> {
     if values.len() > SET_FIELDS_MAX {
         let message = format!("at most {SET_FIELDS_MAX} fields can be set at once");
-        return Err(Error::Limit { code: "set_fields", message, retry_after_s: 0 });
+        return Err(Error::Limit {
+            code: Reason::SetFields { max: SET_FIELDS_MAX.to_string() },
+            message,
+            retry_after_s: 0,
+        });
     }
     let mut by_customer: BTreeMap<CustomerId, Vec<(String, Option<Scalar>)>> = BTreeMap::new();
     for SetField { customer, field, value } in values {
@@ -71,7 +76,7 @@ pub async fn prepare_set_fields(
             Some(prepared) => prepared.cloned(),
             None => found.remove(&id),
         };
-        let before = before.ok_or_else(|| Error::not_found("customer", &id))?;
+        let before = before.ok_or_else(|| Error::not_found(RecordKind::Customer, &id))?;
         changes.push(maker.set_fields(before, plugin, values)?);
     }
     Ok(changes)
@@ -102,7 +107,7 @@ pub async fn declare(
         let known = model.field(plugin, &declaration.name);
         if known.is_some_and(|known| known.kind != declaration.kind) {
             let message = format!("the type of the field `{plugin}.{}` cannot change", declaration.name);
-            return Err(Error::conflict("field_type", message));
+            return Err(Error::conflict(Reason::FieldType, message));
         }
     }
     let before = model.fields.clone();
@@ -121,7 +126,7 @@ fn check_count(model: &Model) -> Result<()> {
         return Ok(());
     }
     let message = format!("a tenant has at most {FIELDS_MAX} fields");
-    Err(Error::Limit { code: "fields", message, retry_after_s: 0 })
+    Err(Error::Limit { code: Reason::Fields { max: FIELDS_MAX.to_string() }, message, retry_after_s: 0 })
 }
 
 async fn replace(tx: &mut Tx, tenant: &TenantId, model: &Model, now: Timestamp) -> Result<()> {
@@ -129,7 +134,7 @@ async fn replace(tx: &mut Tx, tenant: &TenantId, model: &Model, now: Timestamp) 
         return Ok(());
     }
     let version = customer_models::find(tx, tenant).await?.version;
-    Err(Error::VersionMismatch { kind: "model", id: "customer".to_owned(), version })
+    Err(Error::VersionMismatch { kind: RecordKind::Model, id: "customer".to_owned(), version })
 }
 
 /// The tenant's model.
@@ -169,7 +174,10 @@ pub async fn define(core: &Core, actor: &Actor, definition: FieldDefinition) -> 
     check_definition(&definition)?;
     let change = |mut model: Model| {
         if model.field("", &definition.name).is_some() {
-            return Err(Error::conflict("field_exists", format!("there is a field `{}`", definition.name)));
+            return Err(Error::conflict(
+                Reason::FieldExists,
+                format!("there is a field `{}`", definition.name),
+            ));
         }
         model.fields.push(definition.clone());
         Ok((model, json!({"definition": [null, definition]})))
@@ -187,10 +195,10 @@ pub async fn redefine(core: &Core, actor: &Actor, definition: FieldDefinition) -
     let change = |mut model: Model| {
         let name = &definition.name;
         let place = model.fields.iter_mut().find(|field| field.namespace.is_empty() && field.name == *name);
-        let place = place.ok_or_else(|| Error::not_found("field", name))?;
+        let place = place.ok_or_else(|| Error::not_found(RecordKind::Field, name))?;
         if place.kind != definition.kind {
             let message = format!("the type of the field `{name}` cannot change");
-            return Err(Error::conflict("field_type", message));
+            return Err(Error::conflict(Reason::FieldType, message));
         }
         let old = std::mem::replace(place, definition.clone());
         Ok((model, json!({"definition": [old, definition]})))
@@ -206,7 +214,7 @@ pub async fn redefine(core: &Core, actor: &Actor, definition: FieldDefinition) -
 pub async fn drop_field(core: &Core, actor: &Actor, name: &str) -> Result<()> {
     let change = |mut model: Model| {
         let place = model.fields.iter().position(|field| field.namespace.is_empty() && field.name == name);
-        let place = place.ok_or_else(|| Error::not_found("field", name))?;
+        let place = place.ok_or_else(|| Error::not_found(RecordKind::Field, name))?;
         let old = model.fields.remove(place);
         Ok((model, json!({"definition": [old, null]})))
     };
@@ -217,7 +225,7 @@ fn check_definition(definition: &FieldDefinition) -> Result<()> {
     let mut faults = Faults::default();
     definition.check("", &mut faults);
     if !definition.namespace.is_empty() {
-        faults.add("/namespace", "read_only", "only plugins have a namespace");
+        faults.add("/namespace", FaultCode::ReadOnly, "only plugins have a namespace");
     }
     faults.finish()
 }
@@ -238,7 +246,7 @@ async fn change_model(
                 && expected != before.version
             {
                 let (id, version) = ("customer".to_owned(), before.version);
-                return Err(Error::VersionMismatch { kind: "model", id, version });
+                return Err(Error::VersionMismatch { kind: RecordKind::Model, id, version });
             }
             let (mut after, changes) = change(before)?;
             check_count(&after)?;

@@ -27,6 +27,7 @@ use crate::clock::Timestamp;
 use crate::db::idempotency::{self, Kept, Key};
 use crate::db::{Tx, Unit};
 use crate::domain::actor::{Actor, Once};
+use crate::domain::code::Reason;
 use crate::domain::ids::TenantId;
 use crate::error::{Error, Result};
 
@@ -125,7 +126,7 @@ impl Claim {
         };
         if fingerprint != self.once.fingerprint {
             let message = format!("the key `{}` was used for another request", self.once.key);
-            return Err(Error::conflict("idempotency_key_reused", message));
+            return Err(Error::conflict(Reason::IdempotencyKeyReused, message));
         }
         let answer = serde_json::from_str(&answer).map_err(Error::internal)?;
         self.once.replayed.store(true, Ordering::Relaxed);

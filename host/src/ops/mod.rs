@@ -34,6 +34,7 @@ use std::sync::{Arc, OnceLock};
 use crate::clock::{Clock, Timestamp};
 use crate::db::Db;
 use crate::domain::actor::{Actor, Visibility};
+use crate::domain::code::{Reason, RecordKind};
 use crate::domain::permission::Permission;
 use crate::error::{Error, Result};
 use crate::ids::Ids;
@@ -114,12 +115,7 @@ pub fn visible(actor: &Actor, permission: Permission) -> Result<Visibility> {
 ///
 /// # Errors
 /// [`Error::VersionMismatch`].
-pub fn check_version(
-    kind: &'static str,
-    id: impl ToString,
-    expected: Option<i64>,
-    version: i64,
-) -> Result<()> {
+pub fn check_version(kind: RecordKind, id: impl ToString, expected: Option<i64>, version: i64) -> Result<()> {
     match expected {
         Some(expected) if expected != version => {
             Err(Error::VersionMismatch { kind, id: id.to_string(), version })
@@ -129,7 +125,7 @@ pub fn check_version(
 }
 
 /// The record has changed between the reading and the writing of one unit.
-pub(crate) fn changed_meanwhile(kind: &'static str, id: impl ToString, version: i64) -> Error {
+pub(crate) fn changed_meanwhile(kind: RecordKind, id: impl ToString, version: i64) -> Error {
     Error::VersionMismatch { kind, id: id.to_string(), version }
 }
 
@@ -142,5 +138,5 @@ fn check_many(ids: usize) -> Result<()> {
         return Ok(());
     }
     let message = format!("at most {READ_MANY_MAX} records can be read at once");
-    Err(Error::Limit { code: "read_many", message, retry_after_s: 0 })
+    Err(Error::Limit { code: Reason::ReadMany { max: READ_MANY_MAX.to_string() }, message, retry_after_s: 0 })
 }

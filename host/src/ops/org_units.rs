@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::db::{self, Tx};
 use crate::domain::actor::Actor;
 use crate::domain::audit::Entry;
+use crate::domain::code::{FaultCode, Reason, RecordKind};
 use crate::domain::ids::OrgUnitId;
 use crate::domain::org_unit::{self, DEPTH_MAX, NewOrgUnit, OrgUnitPatch, OrgUnitRecord};
 use crate::domain::page::{Page, PageRequest};
@@ -131,7 +132,7 @@ impl Update {
         db::tenants::lock(tx, &actor.tenant).await?;
         access::recheck(tx, actor, Permission::OrgUnitWrite, *now).await?;
         let before = db::org_units::find(tx, &actor.tenant, id).await?.ok_or_else(|| not_found(id))?;
-        check_version("org unit", id, *version, before.version)?;
+        check_version(RecordKind::OrgUnit, id, *version, before.version)?;
         let OrgUnitPatch { parent_id, kind, name, code } = patch.clone();
         let moves = !parent_id.is_absent();
         let mut after = OrgUnitRecord {
@@ -146,7 +147,7 @@ impl Update {
         if moves && after.parent_id != before.parent_id {
             let above = parent_path(tx, actor, after.parent_id.as_ref()).await?;
             if above.starts_with(&before.path) {
-                return Err(Error::conflict("unit_cycle", "a unit cannot be moved below itself"));
+                return Err(Error::conflict(Reason::UnitCycle, "a unit cannot be moved below itself"));
             }
             after.path = format!("{above}{id}/");
             let deepest = db::org_units::deepest(tx, &actor.tenant, &before.path).await?;
@@ -154,7 +155,7 @@ impl Update {
             check_depth(after.path.len() + below)?;
         }
         if !db::org_units::update(tx, &actor.tenant, &after).await? {
-            return Err(super::changed_meanwhile("org unit", id, after.version));
+            return Err(super::changed_meanwhile(RecordKind::OrgUnit, id, after.version));
         }
         if after.path != before.path {
             db::org_units::move_below(tx, &actor.tenant, &before.path, &after.path).await?;
@@ -179,10 +180,10 @@ pub async fn delete(core: &Core, actor: &Actor, id: &OrgUnitId, version: Option<
                 db::tenants::lock(tx, &actor.tenant).await?;
                 access::recheck(tx, actor, Permission::OrgUnitWrite, *now).await?;
                 let unit = db::org_units::find(tx, &actor.tenant, id).await?.ok_or_else(|| not_found(id))?;
-                check_version("org unit", id, *version, unit.version)?;
+                check_version(RecordKind::OrgUnit, id, *version, unit.version)?;
                 if db::org_units::is_in_use(tx, &actor.tenant, id).await? {
                     return Err(Error::conflict(
-                        "unit_not_empty",
+                        Reason::UnitNotEmpty,
                         "the unit still has units, users or tokens",
                     ));
                 }
@@ -212,7 +213,7 @@ async fn parent_path(tx: &mut Tx, actor: &Actor, parent: Option<&OrgUnitId>) -> 
 }
 
 fn unknown(pointer: &str, id: &OrgUnitId) -> Error {
-    Error::invalid(pointer, "unknown_reference", format!("org unit `{id}` not found"))
+    Error::invalid(pointer, FaultCode::UnknownReference, format!("org unit `{id}` not found"))
 }
 
 fn check_depth(path_chars: usize) -> Result<()> {
@@ -221,9 +222,9 @@ fn check_depth(path_chars: usize) -> Result<()> {
         return Ok(());
     }
     let message = format!("units stand at most {DEPTH_MAX} levels deep");
-    Err(Error::Limit { code: "unit_depth", message, retry_after_s: 0 })
+    Err(Error::Limit { code: Reason::UnitDepth { max: DEPTH_MAX.to_string() }, message, retry_after_s: 0 })
 }
 
 fn not_found(id: &OrgUnitId) -> Error {
-    Error::not_found("org unit", id)
+    Error::not_found(RecordKind::OrgUnit, id)
 }

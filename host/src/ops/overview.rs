@@ -8,6 +8,7 @@ use super::{Core, visible};
 use crate::clock::Timestamp;
 use crate::db::{customers, orders, timeline};
 use crate::domain::actor::{Actor, Visibility};
+use crate::domain::code::RecordKind;
 use crate::domain::customer::Customer;
 use crate::domain::event::Subject;
 use crate::domain::ids::CustomerId;
@@ -115,7 +116,7 @@ pub async fn get(core: &Core, actor: &Actor, id: &CustomerId) -> Result<Overview
     let tenant = &actor.tenant;
     let mut reader = core.db.read(tenant).await?;
     let found = customers::find(&mut reader, tenant, &visibility, id).await?;
-    let customer = found.ok_or_else(|| Error::not_found("customer", id))?;
+    let customer = found.ok_or_else(|| Error::not_found(RecordKind::Customer, id))?;
     let mut sums = None;
     if reaches(actor, Permission::OrderRead, &visibility) {
         sums = Some(summarise_orders(orders::summarise(&mut reader, tenant, id).await?));

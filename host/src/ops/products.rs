@@ -12,6 +12,7 @@ use super::{Core, require};
 use crate::db::{Tx, products};
 use crate::domain::actor::Actor;
 use crate::domain::check::{Faults, changes};
+use crate::domain::code::{Reason, RecordKind};
 use crate::domain::ids::ProductId;
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::permission::Permission;
@@ -160,11 +161,13 @@ pub async fn apply_many(tx: &mut Tx, changes: &[&ProductChange]) -> Result<()> {
         if !written {
             let id = &before.id;
             return Err(match products::find(tx, tenant, id).await? {
-                None => Error::not_found("product", id),
+                None => Error::not_found(RecordKind::Product, id),
                 Some(now) if now.version == before.version => sku_taken(&change.after.sku),
-                Some(now) => {
-                    Error::VersionMismatch { kind: "product", id: id.to_string(), version: now.version }
-                }
+                Some(now) => Error::VersionMismatch {
+                    kind: RecordKind::Product,
+                    id: id.to_string(),
+                    version: now.version,
+                },
             });
         }
     }
@@ -179,12 +182,12 @@ async fn taken(tx: &mut Tx, product: &Product, change: &ProductChange) -> Result
 }
 
 fn sku_taken(sku: &str) -> Error {
-    Error::conflict("sku_taken", format!("another product has the sku `{sku}`"))
+    Error::conflict(Reason::SkuTaken, format!("another product has the sku `{sku}`"))
 }
 
 fn external_id_taken() -> Error {
     let message = "there is a product with this external id; `PUT` to its source changes it";
-    Error::conflict("external_id_taken", message)
+    Error::conflict(Reason::ExternalIdTaken, message)
 }
 
 fn write<'a>(
@@ -273,8 +276,8 @@ pub async fn delete(core: &Core, actor: &Actor, (id, expected): (&ProductId, Opt
 async fn find(core: &Core, actor: &Actor, (id, expected): (&ProductId, Option<i64>)) -> Result<Product> {
     let mut reader = core.db.read(&actor.tenant).await?;
     let found = products::find(&mut reader, &actor.tenant, id).await?;
-    let product = found.ok_or_else(|| Error::not_found("product", id))?;
-    super::check_version("product", id, expected, product.version)?;
+    let product = found.ok_or_else(|| Error::not_found(RecordKind::Product, id))?;
+    super::check_version(RecordKind::Product, id, expected, product.version)?;
     Ok(product)
 }
 

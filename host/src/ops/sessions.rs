@@ -9,6 +9,7 @@ use crate::db;
 use crate::db::sessions::{Live, NewSession};
 use crate::domain::actor::Actor;
 use crate::domain::audit::Entry;
+use crate::domain::code::RecordKind;
 use crate::domain::credential::{SESSION_PREFIX, mint};
 use crate::domain::ids::SessionId;
 use crate::domain::page::{Page, PageRequest};
@@ -144,7 +145,7 @@ pub async fn delete(core: &Core, actor: &Actor, id: &SessionId) -> Result<()> {
         .write(&actor.tenant, state, |tx, (actor, user, id, now, entry)| {
             Box::pin(async move {
                 if !db::sessions::delete(tx, &actor.tenant, user, id).await? {
-                    return Err(Error::not_found("session", id));
+                    return Err(Error::not_found(RecordKind::Session, id));
                 }
                 audit::append(tx, actor, *now, entry).await
             })

@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::db;
 use crate::domain::actor::{Actor, Locale};
 use crate::domain::audit::Entry;
+use crate::domain::code::RecordKind;
 use crate::domain::ids::{TenantId, UserId};
 use crate::domain::permission::{Permission, Role};
 use crate::domain::tenant::{NewTenant, Tenant, TenantPatch};
@@ -102,10 +103,10 @@ impl Update {
         let Self { actor, version, patch, now, entry } = self;
         access::recheck(tx, actor, Permission::TenantWrite, *now).await?;
         let before = db::tenants::find(tx, &actor.tenant).await?.ok_or_else(|| not_found(&actor.tenant))?;
-        super::check_version("tenant", &before.id, *version, before.version)?;
+        super::check_version(RecordKind::Tenant, &before.id, *version, before.version)?;
         let after = patch.clone().apply(before, *now);
         if !db::tenants::update(tx, &after).await? {
-            return Err(super::changed_meanwhile("tenant", &after.id, after.version));
+            return Err(super::changed_meanwhile(RecordKind::Tenant, &after.id, after.version));
         }
         audit::append(tx, actor, *now, entry).await?;
         Ok(after)
@@ -119,7 +120,7 @@ impl Update {
 pub async fn operator_of(core: &Core, slug: &str) -> Result<Actor> {
     let mut directory = core.db.directory().await?;
     let found = db::tenants::find_by_slug(&mut directory, slug).await?;
-    let found = found.ok_or_else(|| Error::not_found("tenant", slug))?;
+    let found = found.ok_or_else(|| Error::not_found(RecordKind::Tenant, slug))?;
     Ok(Actor { locale: Locale::from_tag(&found.locale), ..Actor::operator(found.id) })
 }
 
@@ -134,7 +135,7 @@ pub async fn list_ids(core: &Core, after: Option<&TenantId>, limit: u32) -> Resu
 }
 
 fn not_found(id: &TenantId) -> Error {
-    Error::not_found("tenant", id)
+    Error::not_found(RecordKind::Tenant, id)
 }
 
 /// The members of an object that are not null: what a patch names.

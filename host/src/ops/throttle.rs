@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use crate::clock::Timestamp;
+use crate::domain::code::Reason;
 use crate::error::{Error, Result};
 
 /// Failures of one login name that cost no wait.
@@ -46,7 +47,7 @@ impl Throttle {
             keys().filter_map(|(key, free)| failures.get(key).map(|found| found.wait(*free, now))).max();
         if let Some(wait) = wait.filter(|wait| *wait > 0) {
             return Err(Error::Limit {
-                code: "too_many_logins",
+                code: Reason::TooManyLogins,
                 message: "too many attempts to sign in; try again later".to_owned(),
                 retry_after_s: u32::try_from(wait).unwrap_or(u32::MAX),
             });

@@ -9,6 +9,7 @@ use super::{Core, visible};
 use crate::db::{Tx, access, customers, timeline};
 use crate::domain::actor::Actor;
 use crate::domain::check::Faults;
+use crate::domain::code::{FaultCode, Reason, RecordKind};
 use crate::domain::event::Subject;
 use crate::domain::ids::{CustomerId, TimelineId};
 use crate::domain::page::{Page, PageRequest};
@@ -63,15 +64,15 @@ pub async fn prepare_append(
         if let Some(agent) = foreign_agent
             && access::find_user(&mut reader, &actor.tenant, agent).await?.is_none()
         {
-            faults.add("/agent_id", "unknown_reference", "there is no such user");
+            faults.add("/agent_id", FaultCode::UnknownReference, "there is no such user");
         }
         let wanted = [customer].into();
         if prepared.is_none() && !customers::exist(&mut reader, &actor.tenant, &visibility, &wanted).await? {
-            return Err(Error::not_found("customer", customer));
+            return Err(Error::not_found(RecordKind::Customer, customer));
         }
     }
     if prepared.is_some_and(|prepared| prepared.is_none()) {
-        return Err(Error::not_found("customer", customer));
+        return Err(Error::not_found(RecordKind::Customer, customer));
     }
     faults.finish()?;
     let json = entry.to_json();
@@ -96,7 +97,7 @@ pub async fn apply(tx: &mut Tx, change: &TimelineChange) -> Result<bool> {
     let tenant = &trail.actor.tenant;
     let visibility = visible(&trail.actor, Permission::TimelineWrite)?;
     if !customers::exist(tx, tenant, &visibility, &[&entry.customer_id].into()).await? {
-        return Err(Error::not_found("customer", &entry.customer_id));
+        return Err(Error::not_found(RecordKind::Customer, &entry.customer_id));
     }
     if !timeline::insert(tx, tenant, entry).await? {
         return Ok(false);
@@ -134,7 +135,7 @@ pub async fn append(
                 }
                 _ => {
                     let message = "another customer's timeline has an entry with this external id";
-                    Err(Error::conflict("external_id_taken", message))
+                    Err(Error::conflict(Reason::ExternalIdTaken, message))
                 }
             }
         })
@@ -156,7 +157,7 @@ pub async fn list(
     let visibility = visible(actor, Permission::TimelineRead)?;
     let mut reader = core.db.read(&actor.tenant).await?;
     if !customers::exist(&mut reader, &actor.tenant, &visibility, &[customer].into()).await? {
-        return Err(Error::not_found("customer", customer));
+        return Err(Error::not_found(RecordKind::Customer, customer));
     }
     timeline::list(&mut reader, &actor.tenant, customer, filter, page).await
 }

@@ -8,6 +8,7 @@ use crate::db::{self, Tx};
 use crate::domain::actor::Actor;
 use crate::domain::audit::Entry;
 use crate::domain::check::Faults;
+use crate::domain::code::{FaultCode, Reason, RecordKind};
 use crate::domain::credential::{TOKEN_PREFIX, mint};
 use crate::domain::ids::TokenId;
 use crate::domain::page::{Page, PageRequest};
@@ -16,7 +17,7 @@ use crate::domain::token::{
     LIFETIME_DAYS_DEFAULT, LIFETIME_DAYS_MAX, NAME_CHARS_MAX, NewToken, TOKENS_MAX, Token,
 };
 use crate::domain::user::distinct;
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Result};
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
@@ -57,13 +58,11 @@ async fn prepare(
     let mut faults = Faults::default();
     faults.text("/name", &name, NAME_CHARS_MAX);
     if expires_at <= now {
-        faults.add("/expires_at", "in_the_past", "must be in the future");
+        faults.add("/expires_at", FaultCode::InThePast, "must be in the future");
     }
     faults.finish()?;
     if expires_at > now.plus_seconds(LIFETIME_DAYS_MAX * DAY_SECONDS) {
-        let message = format!("must be at most {LIFETIME_DAYS_MAX} days away");
-        let fault = Fault::new("/expires_at", "too_far", message).with("max", LIFETIME_DAYS_MAX);
-        return Err(Error::Invalid { faults: vec![fault] });
+        return Err(Error::plain("/expires_at", FaultCode::TooFar { max: LIFETIME_DAYS_MAX.to_string() }));
     }
     access::check_not_wider(actor, &roles, permissions.as_deref())?;
     let permissions = permissions.map(|mut permissions| {
@@ -105,7 +104,11 @@ impl Create {
         org_units::check_exists(tx, actor, token.org_unit_id.as_ref()).await?;
         if db::tokens::count_live(tx, &actor.tenant, token.created_at).await? >= TOKENS_MAX {
             let message = format!("a tenant has at most {TOKENS_MAX} tokens; revoke one first");
-            return Err(Error::Limit { code: "tokens", message, retry_after_s: 0 });
+            return Err(Error::Limit {
+                code: Reason::Tokens { max: TOKENS_MAX.to_string() },
+                message,
+                retry_after_s: 0,
+            });
         }
         db::tokens::insert(tx, &actor.tenant, token, secret_hash).await?;
         audit::append(tx, actor, token.created_at, entry).await?;
@@ -120,7 +123,9 @@ impl Create {
 pub async fn find(core: &Core, actor: &Actor, id: &TokenId) -> Result<Token> {
     require(actor, Permission::TokenRead)?;
     let mut reader = core.db.read(&actor.tenant).await?;
-    db::tokens::find(&mut reader, &actor.tenant, id).await?.ok_or_else(|| Error::not_found("token", id))
+    db::tokens::find(&mut reader, &actor.tenant, id)
+        .await?
+        .ok_or_else(|| Error::not_found(RecordKind::Token, id))
 }
 
 /// Tokens in the order in which they were made, also those that are revoked or expired.
@@ -149,7 +154,7 @@ pub async fn revoke(core: &Core, actor: &Actor, id: &TokenId) -> Result<()> {
             Box::pin(async move {
                 access::recheck(tx, actor, Permission::TokenWrite, *now).await?;
                 let found = db::tokens::find(tx, &actor.tenant, id).await?;
-                found.ok_or_else(|| Error::not_found("token", id))?;
+                found.ok_or_else(|| Error::not_found(RecordKind::Token, id))?;
                 if db::tokens::revoke(tx, &actor.tenant, id, *now).await? {
                     audit::append(tx, actor, *now, entry).await?;
                 }

@@ -10,6 +10,7 @@ use crate::db::{self, Tx};
 use crate::domain::actor::Actor;
 use crate::domain::audit::Entry;
 use crate::domain::check::Faults;
+use crate::domain::code::{FaultCode, Reason, RecordKind};
 use crate::domain::ids::{OrgUnitId, SessionId, UserId};
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::permission::Permission;
@@ -148,7 +149,7 @@ pub async fn update(
     faults.finish()?;
     if patch.state == Some(UserState::Disabled) && actor.user() == Some(id) {
         return Err(Error::Refused {
-            code: "self_disable",
+            code: Reason::SelfDisable,
             message: "nobody can disable themselves".to_owned(),
         });
     }
@@ -183,7 +184,7 @@ impl Update {
         db::tenants::lock(tx, tenant).await?;
         access::recheck(tx, actor, Permission::UserWrite, *now).await?;
         let before = db::users::find(tx, tenant, id).await?.ok_or_else(|| not_found(id))?;
-        check_version("user", id, *version, before.version)?;
+        check_version(RecordKind::User, id, *version, before.version)?;
         access::check_not_wider(actor, &before.roles, None)?;
         let UserPatch { name, state, roles, org_unit_id, locale } = patch.clone();
         let after = User {
@@ -200,10 +201,10 @@ impl Update {
         };
         org_units::check_exists(tx, actor, after.org_unit_id.as_ref()).await?;
         if !db::users::update(tx, tenant, &after).await? {
-            return Err(super::changed_meanwhile("user", id, after.version));
+            return Err(super::changed_meanwhile(RecordKind::User, id, after.version));
         }
         if !db::users::has_active_owner(tx, tenant).await? {
-            return Err(Error::conflict("last_owner", "a tenant must keep an active owner"));
+            return Err(Error::conflict(Reason::LastOwner, "a tenant must keep an active owner"));
         }
         if after.state == UserState::Disabled {
             db::sessions::delete_others(tx, tenant, id, None).await?;
@@ -245,7 +246,7 @@ pub async fn change_password(
     let key = format!("{tenant}/{}", user.login);
     core.throttle.begin(&key, None, core.now())?;
     if !passwords::verify(core, &old, row.map(|row| row.password_hash)).await? {
-        return Err(Error::invalid("/old_password", "wrong_password", "the old password is wrong"));
+        return Err(Error::invalid("/old_password", FaultCode::WrongPassword, "the old password is wrong"));
     }
     core.throttle.succeed(&key, None);
     let mut faults = Faults::default();
@@ -309,9 +310,9 @@ pub async fn end_sessions(core: &Core, actor: &Actor, id: &UserId) -> Result<()>
 }
 
 pub(super) fn not_a_user() -> Error {
-    Error::Refused { code: "not_a_user", message: "only a signed-in person can do this".to_owned() }
+    Error::Refused { code: Reason::NotAUser, message: "only a signed-in person can do this".to_owned() }
 }
 
 fn not_found(id: &UserId) -> Error {
-    Error::not_found("user", id)
+    Error::not_found(RecordKind::User, id)
 }

@@ -14,6 +14,7 @@ use super::registry::Enabled;
 use super::run::{ATTEMPTS_MAX, Effects, conflicts, user_actor};
 use crate::domain::actor::Actor;
 use crate::domain::audit::Entry;
+use crate::domain::code::{FailureCode, Reason, RecordKind};
 use crate::domain::event::Subject;
 use crate::domain::manifest::Action;
 use crate::domain::permission::Permission;
@@ -31,7 +32,7 @@ impl PluginHost {
         (target, input): (Subject, Value),
     ) -> Result<ActionOutcome> {
         ops::require(actor, Permission::PluginAct)?;
-        let unknown = || Error::not_found("action", format!("{plugin}/{action}"));
+        let unknown = || Error::not_found(RecordKind::Action, format!("{plugin}/{action}"));
         let enabled = self.registry.find(&actor.tenant, plugin).await?.ok_or_else(unknown)?;
         let declared = enabled.facts.manifest.action(action).ok_or_else(unknown)?;
         if declared.entity.as_str() != target.kind() {
@@ -98,7 +99,7 @@ impl PluginHost {
         };
         let body = super::host::parse_document(&outcome.body).map_err(|message| Error::PluginFailed {
             plugin: beginning.enabled.plugin.to_string(),
-            code: "outcome",
+            code: FailureCode::Outcome { reason: message.clone() },
             message: format!("what it answers is not acceptable: {message}"),
         })?;
         Ok((commit, ActionOutcome { message: clean(&outcome.message, 1_024), body }))
@@ -109,9 +110,10 @@ fn check_role(actor: &Actor, action: &Action) -> Result<()> {
     if actor.roles.iter().any(|role| action.roles.contains(role)) {
         return Ok(());
     }
-    let allowed: Vec<_> = action.roles.iter().map(|role| role.as_str()).collect();
-    let message = format!("the action `{}` is for the roles {}", action.name, allowed.join(", "));
-    Err(Error::Refused { code: "role", message })
+    let roles: Vec<_> = action.roles.iter().map(|role| role.as_str()).collect();
+    let roles = roles.join(", ");
+    let message = format!("the action `{}` is for the roles {roles}", action.name);
+    Err(Error::Refused { code: Reason::Role { roles }, message })
 }
 
 /// The audit line that commits with what the action writes.

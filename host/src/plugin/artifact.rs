@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use crate::domain::code::FaultCode;
 use crate::error::{Error, Result};
 
 /// Compilations at once: a component's author must not be able to take every core.
@@ -73,10 +74,10 @@ impl Artifacts {
             let _permit = permit;
             Component::from_binary(&engine_there, &bytes)
         };
-        let component =
-            tokio::task::spawn_blocking(work).await.map_err(Error::internal)?.map_err(|error| {
-                Error::invalid("", "not_compilable", format!("the engine refuses the component: {error:#}"))
-            })?;
+        let component = tokio::task::spawn_blocking(work)
+            .await
+            .map_err(Error::internal)?
+            .map_err(|error| Error::plain("", FaultCode::NotCompilable { reason: format!("{error:#}") }))?;
         self.store(engine, digest, &component);
         Ok(component)
     }

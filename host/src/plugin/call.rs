@@ -10,7 +10,10 @@ use super::engine::Sandbox;
 use super::host::Abort;
 use super::invocation::{Beginning, Invocation, clean};
 use super::registry::Loaded;
+use crate::domain::actor::Locale;
+use crate::domain::code::FailureCode;
 use crate::error::Error;
+use crate::texts;
 
 /// Bytes that host calls may copy out of a guest, in one call.
 const HOSTCALL_BYTES_MAX: usize = 4 << 20;
@@ -58,7 +61,7 @@ impl Answer {
 pub(super) enum Failure {
     /// The guest broke off or was stopped: a stable code, and a description for
     /// the tenant's administrator.
-    Stopped { code: &'static str, message: String, details: String },
+    Stopped { code: FailureCode, message: String, details: String },
     /// The guest refuses, in its own words.
     Refused(types::Error),
     /// A hook's veto.
@@ -86,8 +89,9 @@ pub(super) async fn invoke(
     };
     let left = store.get_fuel().unwrap_or(0);
     let outcome = outcome.unwrap_or_else(|_elapsed| {
-        let message = format!("it took longer than {} ms", budget.wall.as_millis());
-        Err(Failure::Stopped { code: "deadline", details: message.clone(), message })
+        let ms = budget.wall.as_millis().to_string();
+        let message = format!("it took longer than {ms} ms");
+        Err(Failure::Stopped { code: FailureCode::Deadline { ms }, details: message.clone(), message })
     });
     // The store goes away with its instance, whatever state that is in.
     let mut invocation = store.into_data();
@@ -181,21 +185,20 @@ fn classify(invocation: &Invocation, error: &wasmtime::Error) -> Failure {
         Some(Abort::Misuse(_)) | None => {}
     }
     let budget = &invocation.budget;
-    let (code, message) = match (error.downcast_ref::<Trap>(), invocation.limits.met) {
-        (_, Some(what)) => ("memory", format!("its {what} grew beyond the limit")),
-        (Some(Trap::OutOfFuel), None) => ("fuel", format!("it used up its {} units of fuel", budget.fuel)),
-        (Some(Trap::Interrupt), None) => {
-            ("deadline", format!("it computed for longer than {} ms", budget.ticks * 10))
-        }
-        (Some(Trap::StackOverflow), None) => ("stack", "its calls nest too deep".to_owned()),
-        (Some(trap), None) => ("trap", trap.to_string()),
-        (None, None) if error.downcast_ref::<Abort>().is_some() => ("misuse", error.root_cause().to_string()),
+    let reason = || clean(&error.root_cause().to_string(), 500);
+    let code = match (error.downcast_ref::<Trap>(), invocation.limits.met) {
+        (_, Some(what)) => FailureCode::MemoryGrowth { what: what.to_owned() },
+        (Some(Trap::OutOfFuel), None) => FailureCode::Fuel { units: budget.fuel.to_string() },
+        (Some(Trap::Interrupt), None) => FailureCode::Deadline { ms: (budget.ticks * 10).to_string() },
+        (Some(Trap::StackOverflow), None) => FailureCode::Stack,
+        (Some(trap), None) => FailureCode::Trap { reason: trap.to_string() },
+        (None, None) if error.downcast_ref::<Abort>().is_some() => FailureCode::Misuse { reason: reason() },
         (None, None) if format!("{error:#}").contains("hostcalls") => {
-            ("transfer", format!("it passed more than {} MiB to the host at once", HOSTCALL_BYTES_MAX >> 20))
+            FailureCode::Transfer { mib: (HOSTCALL_BYTES_MAX >> 20).to_string() }
         }
-        (None, None) => ("trap", error.root_cause().to_string()),
+        (None, None) => FailureCode::Trap { reason: reason() },
     };
-    Failure::Stopped { code, message: clean(&message, 500), details: describe(error) }
+    Failure::Stopped { message: texts::say(Locale::En, &code), code, details: describe(error) }
 }
 
 /// The failure with the guest's backtrace, names demangled.

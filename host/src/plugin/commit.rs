@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::db::documents::{self, Owner, Put, SubjectVersion};
 use crate::db::plugins::LogLine;
 use crate::db::{self, Tx};
+use crate::domain::code::Reason;
 use crate::domain::ids::TenantId;
 use crate::error::{Error, Result};
 use crate::ops::customers::{self, CustomerChange};
@@ -15,8 +16,6 @@ use crate::ops::timeline::{self, TimelineChange};
 
 use super::buffer::{Buffer, KvValue};
 
-/// The code of the conflict after which the invocation runs again.
-pub(super) const STALE: &str = "plugin_read_is_stale";
 /// Lines that a plugin's log keeps for a tenant.
 pub(super) const LOG_KEEP: i64 = 1_000;
 
@@ -103,7 +102,7 @@ impl Commit {
     /// Proves and writes all of it.
     ///
     /// # Errors
-    /// A conflict with the code [`STALE`] if something that was read has changed.
+    /// A conflict with the code [`Reason::StaleRead`] if something that was read has changed.
     pub(super) async fn apply(&self, tx: &mut Tx) -> Result<()> {
         self.check_enablement(tx).await?;
         self.check_reads(tx).await?;
@@ -172,13 +171,13 @@ impl Commit {
 
 /// What an invocation has read is no longer so.
 pub(super) fn stale(what: &str) -> Error {
-    Error::conflict(STALE, format!("{what} has changed while the plugin ran"))
+    Error::conflict(Reason::StaleRead, format!("{what} has changed while the plugin ran"))
 }
 
 /// Whether the invocation is worth another run with what is true now.
 pub(super) fn is_stale(error: &Error) -> bool {
     match error {
-        Error::Conflict { code, .. } => *code == STALE,
+        Error::Conflict { code, .. } => *code == Reason::StaleRead,
         Error::VersionMismatch { .. } => true,
         Error::Invalid { .. }
         | Error::NotFound { .. }

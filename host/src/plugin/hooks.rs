@@ -10,6 +10,7 @@ use super::call::{Answer, Call};
 use super::registry::Enabled;
 use super::run::{Effects, user_actor};
 use crate::domain::actor::{Actor, Principal};
+use crate::domain::code::FailureCode;
 use crate::domain::manifest::{EntityKind, OnFailure};
 use crate::domain::point::Point;
 use crate::error::{Error, Result};
@@ -57,7 +58,7 @@ impl PluginHost {
         let Some(text) = patch else { return Ok(None) };
         super::host::parse_document(&text).map(Some).map_err(|message| Error::PluginFailed {
             plugin: enabled.plugin.to_string(),
-            code: "patch",
+            code: FailureCode::Patch { reason: message.clone() },
             message: format!("its patch is not acceptable: {message}"),
         })
     }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::clock::Timestamp;
+use crate::domain::code::FaultCode;
 use crate::domain::manifest::{Collection, ScalarType};
 use crate::error::Fault;
 
@@ -48,7 +49,11 @@ pub(super) fn of_document(
             None | Some(Value::Null) => {}
             Some(value) => match encode(one.kind, value) {
                 Ok(value) => index.push((one.name.clone(), value)),
-                Err(message) => faults.push(Fault::new(one.pointer.clone(), "index_type", message)),
+                Err(message) => faults.push(Fault::new(
+                    one.pointer.clone(),
+                    FaultCode::wrong_type(&[one.kind.type_name()]),
+                    message,
+                )),
             },
         }
     }

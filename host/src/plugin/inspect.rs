@@ -8,6 +8,7 @@ use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 use wasmtime::Engine;
 
 use super::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, MEMORY_BYTES_MAX, TABLES_MAX};
+use crate::domain::code::FaultCode;
 use crate::domain::contract::{IMPORTS, TYPE_INTERFACES, event_grant, point_of_export};
 use crate::domain::grant::{Grant, Grants};
 use crate::domain::manifest::{ColumnSource, Manifest};
@@ -41,9 +42,9 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Inspected> {
     let mut faults = scan.faults;
     let mut imports = BTreeSet::new();
     let mut exports = BTreeSet::new();
-    let types = Validator::new_with_features(features()).validate_all(bytes).map_err(|error| {
-        fault("not_valid", format!("the component is not valid, or uses a feature that is off: {error}"))
-    })?;
+    let types = Validator::new_with_features(features())
+        .validate_all(bytes)
+        .map_err(|error| Error::plain("", FaultCode::NotValid { reason: error.to_string() }))?;
     for name in &scan.imports {
         let item = types.as_ref().component_item_for_import(name).map(|item| item.ty);
         let functions = match item {
@@ -63,11 +64,7 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Inspected> {
     for name in &scan.exports {
         match interface_of(name).and_then(point_of_export) {
             Some(point) => drop(exports.insert(point.as_str().to_owned())),
-            None => faults.push(Fault::new(
-                "",
-                "unknown_export",
-                format!("exports `{name}`, which this host does not know"),
-            )),
+            None => faults.push(Fault::plain("", FaultCode::UnknownExport { export: name.clone() })),
         }
     }
     let manifest = read_manifest(&scan.manifests, &mut faults);
@@ -84,29 +81,18 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Inspected> {
     }
 }
 
-fn fault(code: &'static str, message: impl Into<String>) -> Error {
-    Error::invalid("", code, message)
-}
-
 fn check_kind(bytes: &[u8]) -> Result<()> {
     if bytes.len() > COMPONENT_BYTES_MAX {
-        let (size, most) = (bytes.len(), COMPONENT_BYTES_MAX);
-        return Err(fault(
-            "too_large",
-            format!("the component has {size} bytes; at most {most} are allowed"),
-        ));
+        return Err(Error::plain("", FaultCode::too_many_bytes(COMPONENT_BYTES_MAX)));
     }
     if Engine::detect_precompiled(bytes).is_some() {
-        let message = "this is machine code that was compiled elsewhere; upload the component itself";
-        return Err(fault("precompiled", message));
+        return Err(Error::plain("", FaultCode::Precompiled));
     }
     if Parser::is_core_wasm(bytes) {
-        let message =
-            "this is a core WebAssembly module; make a component of it (`hospes plugin build` does)";
-        return Err(fault("core_module", message));
+        return Err(Error::plain("", FaultCode::CoreModule));
     }
     if !Parser::is_component(bytes) {
-        return Err(fault("not_a_component", "this is not a WebAssembly component"));
+        return Err(Error::plain("", FaultCode::NotAComponent));
     }
     Ok(())
 }
@@ -135,8 +121,7 @@ fn scan(bytes: &[u8]) -> Result<Scan<'_>> {
     let mut found = Scan::default();
     let (mut depth, mut instances, mut memories, mut tables) = (0_usize, 0_u32, 0_u32, 0_u32);
     for payload in Parser::new(0).parse_all(bytes) {
-        let payload =
-            payload.map_err(|error| fault("malformed", format!("the bytes are malformed: {error}")))?;
+        let payload = payload.map_err(malformed)?;
         match payload {
             Payload::Version { .. } => depth += 1,
             Payload::End(_) => depth -= 1,
@@ -145,13 +130,13 @@ fn scan(bytes: &[u8]) -> Result<Scan<'_>> {
             }
             Payload::ComponentImportSection(section) if depth == 1 => {
                 for import in section {
-                    let import = import.map_err(|error| fault("malformed", error.to_string()))?;
+                    let import = import.map_err(malformed)?;
                     found.imports.push(import.name.name.to_owned());
                 }
             }
             Payload::ComponentExportSection(section) if depth == 1 => {
                 for export in section {
-                    let export = export.map_err(|error| fault("malformed", error.to_string()))?;
+                    let export = export.map_err(malformed)?;
                     found.exports.push(export.name.name.to_owned());
                 }
             }
@@ -160,7 +145,7 @@ fn scan(bytes: &[u8]) -> Result<Scan<'_>> {
             Payload::MemorySection(section) => {
                 memories += section.count();
                 for memory in section {
-                    let memory = memory.map_err(|error| fault("malformed", error.to_string()))?;
+                    let memory = memory.map_err(malformed)?;
                     check_memory(memory.initial, &mut found.faults);
                 }
             }
@@ -169,8 +154,8 @@ fn scan(bytes: &[u8]) -> Result<Scan<'_>> {
     }
     let mut bound = |what: &str, count: u32, most: usize| {
         if usize::try_from(count).is_ok_and(|count| count > most) {
-            let message = format!("has {count} {what}; at most {most} are allowed");
-            found.faults.push(Fault::new("", "too_many", message));
+            let (part, count, max) = (what.to_owned(), count.to_string(), most.to_string());
+            found.faults.push(Fault::plain("", FaultCode::TooManyParts { part, count, max }));
         }
     };
     // Instances that only bundle imports have no code and are not counted by the engine either;
@@ -181,11 +166,15 @@ fn scan(bytes: &[u8]) -> Result<Scan<'_>> {
     Ok(found)
 }
 
+fn malformed(error: impl ToString) -> Error {
+    Error::plain("", FaultCode::Malformed { reason: error.to_string() })
+}
+
 fn check_memory(initial_pages: u64, faults: &mut Vec<Fault>) {
     let most = MEMORY_BYTES_MAX as u64 / WASM_PAGE_BYTES;
     if initial_pages > most {
-        let message = format!("begins with {initial_pages} pages of memory; at most {most} are allowed");
-        faults.push(Fault::new("", "memory", message));
+        let (pages, max) = (initial_pages.to_string(), most.to_string());
+        faults.push(Fault::plain("", FaultCode::Memory { pages, max }));
     }
 }
 
@@ -203,7 +192,7 @@ fn check_import(name: &str, functions: &[String], imports: &mut BTreeSet<String>
             ""
         };
         let message = format!("imports `{what}`, which this host does not offer{hint}");
-        faults.push(Fault::new("", "unknown_import", message));
+        faults.push(Fault::new("", FaultCode::UnknownImport { import: what.to_owned() }, message));
     };
     let Some(interface) = interface_of(name) else { return refuse(name) };
     let known = IMPORTS.iter().any(|import| import.interface == interface);
@@ -224,29 +213,25 @@ fn read_manifest(sections: &[&[u8]], faults: &mut Vec<Fault>) -> Option<Manifest
     let section = match sections {
         [one] => *one,
         [] => {
-            let message =
-                format!("has no manifest (custom section `{MANIFEST_SECTION}`); the SDK's macro embeds it");
-            faults.push(Fault::new("", "no_manifest", message));
+            faults.push(Fault::plain("", FaultCode::NoManifest));
             return None;
         }
         several => {
-            let message = format!("has {} manifests; exactly one is allowed", several.len());
-            faults.push(Fault::new("", "several_manifests", message));
+            faults.push(Fault::plain("", FaultCode::SeveralManifests { count: several.len().to_string() }));
             return None;
         }
     };
     let Ok(text) = std::str::from_utf8(section) else {
-        faults.push(Fault::new("", "manifest_not_text", "the manifest is not UTF-8"));
+        faults.push(Fault::plain("", FaultCode::ManifestNotText));
         return None;
     };
     match Manifest::parse(text) {
         Ok(manifest) => Some(manifest),
         Err(wrong) => {
-            faults.extend(
-                wrong
-                    .into_iter()
-                    .map(|fault| Fault { message: format!("plugin.toml: {}", fault.message), ..fault }),
-            );
+            faults.extend(wrong.into_iter().map(|mut fault| {
+                fault.message.insert_str(0, "plugin.toml: ");
+                fault
+            }));
             None
         }
     }
@@ -259,24 +244,30 @@ fn compare(
     exports: &BTreeSet<String>,
     faults: &mut Vec<Fault>,
 ) {
-    let mut say = |code: &'static str, message: String| faults.push(Fault::new("", code, message));
+    let mut say = |code: FaultCode, message: String| faults.push(Fault::new("", code, message));
     let wanted = manifest.wanted();
     let needs = needs(manifest, imports);
     for (grant, why) in &needs {
         if !wanted.has(*grant) {
-            say("missing_grant", format!("{why}, but does not ask for the grant `{grant}`"));
+            let code = FaultCode::MissingGrant { grant: grant.to_string() };
+            say(code, format!("{why}, but does not ask for the grant `{grant}`"));
         }
     }
     let needed: Grants = needs.iter().map(|(grant, _)| *grant).collect();
     for grant in wanted.without(needed).iter() {
-        say("idle_grant", format!("asks for the grant `{grant}`, which nothing in it needs"));
+        let code = FaultCode::IdleGrant { grant: grant.to_string() };
+        say(code, format!("asks for the grant `{grant}`, which nothing in it needs"));
     }
     for point in Point::ALL.iter().filter(|point| **point != Point::Lifecycle) {
         match (manifest.declares(*point), exports.contains(point.as_str())) {
             (true, false) => {
-                say("missing_export", format!("declares {point}, but does not export `{point}`"))
+                let code = FaultCode::MissingExport { export: point.to_string() };
+                say(code, format!("declares {point}, but does not export `{point}`"));
             }
-            (false, true) => say("idle_export", format!("exports `{point}`, but its manifest declares none")),
+            (false, true) => {
+                let code = FaultCode::IdleExport { export: point.to_string() };
+                say(code, format!("exports `{point}`, but its manifest declares none"));
+            }
             (true, true) | (false, false) => {}
         }
     }
@@ -331,7 +322,7 @@ mod tests {
         assert_eq!(code_of(b"not wasm at all"), "not_a_component");
         assert_eq!(code_of(b""), "not_a_component");
         assert_eq!(code_of(b"\0asm\x01\0\0\0"), "core_module");
-        assert_eq!(code_of(&vec![0; COMPONENT_BYTES_MAX + 1]), "too_large");
+        assert_eq!(code_of(&vec![0; COMPONENT_BYTES_MAX + 1]), "too_many_bytes");
         assert_eq!(code_of(b"\0asm\x0d\0\x01\0"), "no_manifest");
         assert_eq!(code_of(b"\0asm\x0d\0\x01\0\x07\xff"), "malformed");
     }

@@ -8,6 +8,7 @@ use super::inspect::inspect;
 use super::registry::{Enabled, permissions_of};
 use super::run::{Effects, plugin_actor};
 use crate::domain::actor::Actor;
+use crate::domain::code::FailureCode;
 use crate::domain::point::Point;
 use crate::error::{Error, Result};
 use crate::ops::plugins::{Ack, Inspected, Switch};
@@ -64,7 +65,11 @@ impl PluginHost {
             }
         }
         let message = format!("its migration is not done after {CHUNKS_MAX} chunks");
-        Err(Error::PluginFailed { plugin: enabled.plugin.to_string(), code: "chunks", message })
+        Err(Error::PluginFailed {
+            plugin: enabled.plugin.to_string(),
+            code: FailureCode::Chunks { max: CHUNKS_MAX.to_string() },
+            message,
+        })
     }
 
     /// Disables a plugin. What the guest does for it commits with `ack`; a guest

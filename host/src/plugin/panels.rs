@@ -13,6 +13,7 @@ use super::invocation::clean;
 use super::registry::Enabled;
 use super::run::{Effects, user_actor};
 use crate::domain::actor::Actor;
+use crate::domain::code::FailureCode;
 use crate::domain::event::Subject;
 use crate::domain::manifest::{Manifest, PanelSlot};
 use crate::domain::point::Point;
@@ -77,7 +78,7 @@ impl PluginHost {
         };
         to_json(&enabled.facts.manifest, blocks).map_err(|message| Error::PluginFailed {
             plugin: enabled.plugin.to_string(),
-            code: "panel",
+            code: FailureCode::Panel { reason: message.clone() },
             message: format!("its panel is not acceptable: {message}"),
         })
     }

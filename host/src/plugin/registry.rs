@@ -18,6 +18,7 @@ use super::invocation::Invocation;
 use crate::db::Db;
 use crate::db::plugins::{self, Package, TenantFacts};
 use crate::domain::actor::Locale;
+use crate::domain::code::{FaultCode, RecordKind};
 use crate::domain::grant::Grants;
 use crate::domain::ids::TenantId;
 use crate::domain::manifest::Manifest;
@@ -162,7 +163,7 @@ impl Registry {
         }
         let home = plugins::tenant_facts(&mut reader, tenant).await?;
         drop(reader);
-        let home = Arc::new(Home::from(home.ok_or_else(|| Error::not_found("tenant", tenant))?));
+        let home = Arc::new(Home::from(home.ok_or_else(|| Error::not_found(RecordKind::Tenant, tenant))?));
         let mut all = Vec::with_capacity(rows.len());
         for row in rows {
             let facts = self.facts(&row.digest, &row.plugin, &row.package_version).await?;
@@ -190,7 +191,7 @@ impl Registry {
         let mut reader = self.db.read_host().await?;
         let package = plugins::find_package(&mut reader, name, version).await?;
         drop(reader);
-        let package = package.ok_or_else(|| Error::not_found("plugin", name))?;
+        let package = package.ok_or_else(|| Error::not_found(RecordKind::Plugin, name))?;
         let facts = Arc::new(Facts::new(package.manifest.0)?);
         self.facts.insert(digest.to_owned(), Arc::clone(&facts)).await;
         Ok(facts)
@@ -212,7 +213,7 @@ impl Registry {
             permissions: Arc::new([]),
             settings: "{}".into(),
             facts,
-            home: Arc::new(home.ok_or_else(|| Error::not_found("tenant", tenant))?.into()),
+            home: Arc::new(home.ok_or_else(|| Error::not_found(RecordKind::Tenant, tenant))?.into()),
         })
     }
 
@@ -256,7 +257,7 @@ impl Registry {
         };
         let loaded = self.link(&component).map_err(|error| {
             let Error::Internal(cause) = error else { return error };
-            Error::invalid("", "not_linkable", format!("the component does not fit the contract: {cause}"))
+            Error::plain("", FaultCode::NotLinkable { reason: cause.to_string() })
         })?;
         self.components.insert(digest.to_owned(), Arc::new(loaded)).await;
         Ok(())

@@ -14,6 +14,7 @@ use super::invocation::{Beginning, Invocation, Line, Log};
 use super::registry::Enabled;
 use crate::db::plugins::{LogLine, append_log};
 use crate::domain::actor::{Actor, Cause, Principal};
+use crate::domain::code::FailureCode;
 use crate::domain::ids::{LogId, TenantId};
 use crate::domain::permission::{Permission, Role};
 use crate::domain::point::Point;
@@ -149,14 +150,14 @@ impl PluginHost {
         let key = (enabled.tenant.clone(), Arc::clone(&enabled.plugin), point);
         let error = match failure {
             Failure::Stopped { code, message, details } => {
-                log.lines.push(Line { level: "failure", code: Some(code), message: details });
+                log.lines.push(Line { level: "failure", code: Some(code.as_str()), message: details });
                 if self.breakers.failed(key, usage, now) && has_breaker(point) {
                     let seconds = super::breaker::OPEN_SECONDS;
                     let message =
                         format!("{} is paused for {seconds} s after repeated failures", point.as_str());
                     log.lines.push(Line { level: "failure", code: Some("paused"), message });
                 }
-                tracing::warn!(tenant = %enabled.tenant, plugin, point = point.as_str(), code, "a plugin failed");
+                tracing::warn!(tenant = %enabled.tenant, plugin, point = point.as_str(), %code, "a plugin failed");
                 Error::PluginFailed { plugin, code, message }
             }
             Failure::Refused(told) => {
@@ -197,7 +198,7 @@ impl PluginHost {
         }
         let plugin = enabled.plugin.to_string();
         let message = "it is paused after repeated failures".to_owned();
-        Err(Error::PluginFailed { plugin, code: "paused", message })
+        Err(Error::PluginFailed { plugin, code: FailureCode::Paused, message })
     }
 
     fn meter(&self, invocation: &Invocation, started: Instant, failure: Option<&Failure>) {
@@ -205,7 +206,7 @@ impl PluginHost {
         let plugin = &invocation.enabled.plugin;
         let outcome = match failure {
             None => "ok",
-            Some(Failure::Stopped { code, .. }) => code,
+            Some(Failure::Stopped { code, .. }) => code.as_str(),
             Some(Failure::Refused(_) | Failure::Rejected(_)) => "refused",
             Some(Failure::Stale) => "stale",
             Some(Failure::Host(_)) => "host",
@@ -309,7 +310,7 @@ const FAULTS_MAX: usize = 50;
 fn faults_of(told: Vec<types::Fault>) -> Vec<Fault> {
     let fault = |told: types::Fault| {
         let message = super::invocation::clean(&told.message, MESSAGE_BYTES_MAX);
-        Fault::new(super::invocation::clean(&told.pointer, 500), code_of(&told.code), message)
+        Fault::of_plugin(super::invocation::clean(&told.pointer, 500), code_of(&told.code), message)
     };
     told.into_iter().take(FAULTS_MAX).map(fault).collect()
 }

@@ -13,6 +13,7 @@ use super::reader::{Content, Field, Record};
 use super::row::{Row, RowIdentity, Value};
 use super::targets::{EXTERNAL_ID, EXTERNAL_ID_CHARS_MAX, Kind};
 use super::values::{self, Wrong};
+use crate::domain::code::RowCode;
 use crate::domain::money::{Currency, Money};
 
 /// A plan for a file whose columns are known.
@@ -51,7 +52,7 @@ impl Bound {
                 Ok(Some(Planned::Value(value))) => drop(row.values.insert(field.name.clone(), value)),
                 Ok(None) => {}
                 // Amounts of an unknown currency have no fault of their own.
-                Err((Wrong { code: "currency_unknown", .. }, _)) => {}
+                Err((Wrong { code: RowCode::UnknownCurrency, .. }, _)) if field.kind == Kind::Money => {}
                 Err((wrong, value)) => faults.push(row_fault(line, field, wrong, value)),
             }
         }
@@ -72,11 +73,11 @@ impl Bound {
             Content::Csv(fields) => {
                 let message = format!("the row has {} columns instead of {}", fields.len(), self.columns);
                 let column = fields.len().min(self.columns) + 1;
-                Err(RowFault::new(record.line, "column_count", message).in_column(column.to_string()))
+                Err(RowFault::new(record.line, &RowCode::ColumnCount, message).in_column(column.to_string()))
             }
             Content::Json(text) => serde_json::from_str::<Object>(&text).map(RawRow::Json).map_err(|error| {
                 let message = format!("not a JSON object: {}", json_message(&error));
-                RowFault::new(record.line, "bad_json", message)
+                RowFault::new(record.line, &RowCode::BadJson, message)
                     .in_column(error.column().to_string())
                     .with_value(&text)
             }),
@@ -99,7 +100,7 @@ impl Bound {
             text => source.values.get(&text).cloned().unwrap_or(text),
         };
         if text.is_empty() {
-            let wrong = || (Wrong::new("required", "must not be empty"), String::new());
+            let wrong = || (Wrong::new(RowCode::Required, "must not be empty"), String::new());
             return if *required { Err(wrong()) } else { Ok(None) };
         }
         self.typed(&text, *kind, currency).map(Some).map_err(|wrong| (wrong, text))
@@ -111,14 +112,17 @@ impl Bound {
             Kind::Text(chars_max) => Value::Text(bounded(text, chars_max)?.to_owned()),
             Kind::Choice(choices) if choices.contains(&text) => Value::Text(text.to_owned()),
             Kind::Choice(choices) => {
-                return Err(Wrong::new("unknown_value", format!("must be one of {}", choices.join(", "))));
+                return Err(Wrong::new(
+                    RowCode::NotAllowed,
+                    format!("must be one of {}", choices.join(", ")),
+                ));
             }
             Kind::Currency => {
-                let wrong = || Wrong::new("unknown_currency", "not an ISO 4217 code such as CNY");
+                let wrong = || Wrong::new(RowCode::UnknownCurrency, "not an ISO 4217 code such as CNY");
                 return Currency::parse(text).map(Planned::Currency).ok_or_else(wrong);
             }
             Kind::Money => {
-                let unknown = || Wrong::new("currency_unknown", "the row's currency is wrong");
+                let unknown = || Wrong::new(RowCode::UnknownCurrency, "the row's currency is wrong");
                 let currency = currency.ok_or_else(unknown)?;
                 let amount_minor = values::money(text, currency.exponent(), &mapping.money)?;
                 Value::Money(Money { amount_minor, currency })
@@ -157,10 +161,10 @@ impl Bound {
         let wrong = |code, message: &str| Err((Wrong::new(code, message), String::new()));
         match found {
             Raw::Missing => Ok(String::new()),
-            Raw::Text(text) if text.contains('\0') => wrong("bad_character", "holds a NUL character"),
+            Raw::Text(text) if text.contains('\0') => wrong(RowCode::BadCharacter, "holds a NUL character"),
             Raw::Text(text) => Ok(text),
-            Raw::Undecodable => wrong("bad_encoding", "bytes that are no text in the file's encoding"),
-            Raw::Compound => wrong("not_one_value", "a list or an object where one value belongs"),
+            Raw::Undecodable => wrong(RowCode::BadEncoding, "bytes that are no text in the file's encoding"),
+            Raw::Compound => wrong(RowCode::NotOneValue, "a list or an object where one value belongs"),
         }
     }
 
@@ -171,7 +175,7 @@ impl Bound {
             parts.push(source.values.get(&text).cloned().unwrap_or(text));
         }
         if parts.iter().all(String::is_empty) {
-            return Err((Wrong::new("required", "must not be empty"), String::new()));
+            return Err((Wrong::new(RowCode::Required, "must not be empty"), String::new()));
         }
         if source.column.is_some() && !source.occurrence {
             let id = parts.concat();
@@ -206,14 +210,14 @@ enum RawRow {
 
 fn row_fault(line: u64, field: &PlannedField, wrong: Wrong, value: String) -> RowFault {
     let column = sources(&field.source).collect::<Vec<_>>().join(" + ");
-    let fault = RowFault::new(line, wrong.code, format!("{}: {}", field.name, wrong.message));
+    let fault = RowFault::new(line, &wrong.code, format!("{}: {}", field.name, wrong.message));
     let fault = if column.is_empty() { fault } else { fault.in_column(column) };
     if value.is_empty() { fault } else { fault.with_value(&value) }
 }
 
 fn bounded(text: &str, chars_max: usize) -> Result<&str, Wrong> {
     if text.len() > chars_max && text.chars().count() > chars_max {
-        return Err(Wrong::new("too_long", format!("must have at most {chars_max} characters")));
+        return Err(Wrong::new(RowCode::TooLong, format!("must have at most {chars_max} characters")));
     }
     Ok(text)
 }

@@ -24,7 +24,9 @@ use serde::{Deserialize, Serialize};
 
 pub use targets::target_names;
 
+use super::code::Code;
 use super::permission::Permission;
+use crate::error::Fault;
 
 /// The largest file that an import takes.
 pub const CONTENT_BYTES_MAX: u64 = 512 * 1024 * 1024;
@@ -110,8 +112,14 @@ pub const RAW_VALUE_CHARS_MAX: usize = 200;
 
 impl RowFault {
     /// A fault of a whole row.
-    pub fn new(line: u64, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { line, column: None, code: code.into(), message: message.into(), value: None }
+    pub fn new(line: u64, code: &impl Code, message: impl Into<String>) -> Self {
+        Self { line, column: None, code: code.as_str().to_owned(), message: message.into(), value: None }
+    }
+
+    /// A fault of the record that was made of a row.
+    pub fn of_fault(line: u64, fault: &Fault, message: impl Into<String>) -> Self {
+        let code = fault.code.clone().into_owned();
+        Self { line, column: None, code, message: message.into(), value: None }
     }
 
     /// The fault, with the column that it is in.

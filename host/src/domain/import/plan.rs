@@ -8,6 +8,8 @@ use super::bound::Bound;
 use super::mapping::{FIELDS_MAX, FieldSource, Format, JOINED_COLUMNS_MAX, Mapping, REPLACED_VALUES_MAX};
 use super::targets::{CUSTOM_FIELD_PREFIX, EXTERNAL_ID, Kind, Target, targets};
 use super::{ImportEntity, RowFault};
+use crate::domain::check::escaped;
+use crate::domain::code::{FaultCode, RowCode};
 use crate::error::Fault;
 
 /// A mapping that fits its entity.
@@ -36,13 +38,13 @@ impl Plan {
         let zone_name = mapping.time.time_zone.as_deref().unwrap_or(tenant_zone);
         let zone = TimeZone::get(zone_name).unwrap_or_else(|_unknown| {
             let message = format!("`{zone_name}` is not a time zone such as Asia/Shanghai");
-            faults.push(Fault::new("/time/time_zone", "bad_time_zone", message));
+            faults.push(Fault::new("/time/time_zone", FaultCode::BadTimeZone, message));
             TimeZone::UTC
         });
         check_options(&mapping, &mut faults);
         let mut fields = Vec::with_capacity(mapping.fields.len());
         for (name, source) in &mapping.fields {
-            let pointer = format!("/fields/{}", escape_pointer(name));
+            let pointer = format!("/fields/{}", escaped(name));
             check_source(source, name, &mapping, &pointer, &mut faults);
             match target(entity, name) {
                 Some((kind, required)) => {
@@ -76,12 +78,15 @@ impl Plan {
             match (found.next(), found.next()) {
                 (Some((place, _)), None) => drop(places.insert(column.to_owned(), place)),
                 (Some(_), Some(_)) => {
-                    let fault =
-                        RowFault::new(1, "duplicate_column", "the file has this column more than once");
+                    let fault = RowFault::new(
+                        1,
+                        &RowCode::DuplicateColumn,
+                        "the file has this column more than once",
+                    );
                     faults.push(fault.in_column(column));
                 }
                 (None, _) => {
-                    let fault = RowFault::new(1, "missing_column", "the file has no such column");
+                    let fault = RowFault::new(1, &RowCode::MissingColumn, "the file has no such column");
                     faults.push(fault.in_column(column));
                 }
             }
@@ -103,10 +108,6 @@ pub(super) fn sources(source: &FieldSource) -> impl Iterator<Item = &str> {
     source.column.as_deref().into_iter().chain(several)
 }
 
-fn escape_pointer(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
-}
-
 fn target(entity: ImportEntity, name: &str) -> Option<(Kind, bool)> {
     let custom = entity == ImportEntity::Customers
         && name.strip_prefix(CUSTOM_FIELD_PREFIX).is_some_and(|rest| !rest.is_empty());
@@ -120,21 +121,21 @@ fn target(entity: ImportEntity, name: &str) -> Option<(Kind, bool)> {
 fn unknown_target(entity: ImportEntity, name: &str, pointer: &str) -> Fault {
     let known = super::target_names(entity).join(", ");
     let message = format!("{} have no field `{name}`; there are {known}", entity.as_str());
-    Fault::new(pointer, "unknown_field", message)
+    Fault::new(pointer, FaultCode::UnknownField, message)
 }
 
 fn check_options(mapping: &Mapping, faults: &mut Vec<Fault>) {
     if mapping.fields.len() > FIELDS_MAX {
-        faults.push(Fault::new("/fields", "too_many", format!("must have at most {FIELDS_MAX} fields")));
+        faults.push(Fault::plain("/fields", FaultCode::too_many(FIELDS_MAX)));
     }
     let decimal = mapping.money.decimal.as_char();
     if mapping.money.grouping.is_some_and(|grouping| grouping.as_char() == decimal) {
         let message = "the mark between groups cannot be the decimal mark";
-        faults.push(Fault::new("/money/grouping", "ambiguous", message));
+        faults.push(Fault::new("/money/grouping", FaultCode::Ambiguous, message));
     }
     if mapping.time.format.as_deref().is_some_and(|format| !is_time_format(format)) {
         let message = "not a format such as `%d/%m/%Y %H:%M`";
-        faults.push(Fault::new("/time/format", "bad_format", message));
+        faults.push(Fault::new("/time/format", FaultCode::wrong_format("%d/%m/%Y %H:%M"), message));
     }
 }
 
@@ -148,33 +149,41 @@ fn is_time_format(format: &str) -> bool {
 
 fn check_source(source: &FieldSource, name: &str, mapping: &Mapping, pointer: &str, faults: &mut Vec<Fault>) {
     let FieldSource { column, columns, constant, separator, default: _, values, occurrence } = source;
-    let mut add = |suffix: &str, code: &'static str, message: String| {
+    let mut add = |suffix: &str, code: FaultCode, message: &str| {
         faults.push(Fault::new(format!("{pointer}{suffix}"), code, message));
     };
     let stated = [column.is_some(), columns.is_some(), constant.is_some()];
     if stated.iter().filter(|one| **one).count() != 1 {
-        add("", "one_source", "needs exactly one of `column`, `columns` and `constant`".to_owned());
+        add("", FaultCode::OneSource, "needs exactly one of `column`, `columns` and `constant`");
     }
     if values.len() > REPLACED_VALUES_MAX {
-        add("/values", "too_many", format!("must have at most {REPLACED_VALUES_MAX} values"));
+        add(
+            "/values",
+            FaultCode::too_many(REPLACED_VALUES_MAX),
+            &format!("must have at most {REPLACED_VALUES_MAX} values"),
+        );
     }
-    if columns.as_ref().is_some_and(|columns| columns.is_empty() || columns.len() > JOINED_COLUMNS_MAX) {
-        add("/columns", "out_of_range", format!("must have 1 to {JOINED_COLUMNS_MAX} columns"));
+    let message = format!("must have 1 to {JOINED_COLUMNS_MAX} columns");
+    match columns.as_ref().map_or(1, Vec::len) {
+        0 => add("/columns", FaultCode::TooFew { min: "1".to_owned() }, &message),
+        1..=JOINED_COLUMNS_MAX => {}
+        _ => add("/columns", FaultCode::too_many(JOINED_COLUMNS_MAX), &message),
     }
     let is_external_id = name == EXTERNAL_ID;
     if *occurrence && (!is_external_id || constant.is_some()) {
-        add("/occurrence", "not_here", "only the columns of `external_id` can be numbered".to_owned());
+        add("/occurrence", FaultCode::NotHere, "only the columns of `external_id` can be numbered");
     }
     if is_external_id && constant.is_some() {
-        add("/constant", "not_here", "the same external id for every row would be one record".to_owned());
+        add("/constant", FaultCode::NotHere, "the same external id for every row would be one record");
     }
     if separator.is_some() && (columns.is_none() || is_external_id) {
-        add("/separator", "not_here", "only joined columns have one, and `external_id` its own".to_owned());
+        add("/separator", FaultCode::NotHere, "only joined columns have one, and `external_id` its own");
     }
     if mapping.format == Format::Csv && !mapping.csv.header {
         for column in sources(source) {
             if column.parse::<usize>().ok().is_none_or(|number| number == 0) {
-                add("", "bad_column", format!("without a header columns are 1, 2, …; not `{column}`"));
+                let message = format!("without a header columns are 1, 2, …; not `{column}`");
+                add("", FaultCode::BadColumn, &message);
             }
         }
     }
@@ -184,14 +193,14 @@ fn check_required(entity: ImportEntity, mapping: &Mapping, faults: &mut Vec<Faul
     for target in targets(entity).iter().filter(|target| target.required) {
         if !mapping.fields.contains_key(target.name) {
             let pointer = format!("/fields/{}", target.name);
-            faults.push(Fault::new(pointer, "required", "this field must be mapped"));
+            faults.push(Fault::new(pointer, FaultCode::Required, "this field must be mapped"));
         }
     }
     let has_line = mapping.fields.keys().any(|name| name.starts_with("line."));
     if has_line && !mapping.fields.contains_key("line.sku") {
         faults.push(Fault::new(
             "/fields/line.sku",
-            "required",
+            FaultCode::Required,
             "a line needs a product: a column or a constant",
         ));
     }
@@ -200,7 +209,7 @@ fn check_required(entity: ImportEntity, mapping: &Mapping, faults: &mut Vec<Faul
     if targets(entity).iter().any(|target| feeds_money(&target)) && !mapping.fields.contains_key("currency") {
         let message = "amounts need a currency: a column or a constant such as `CNY`";
         if faults.iter().all(|fault| fault.pointer != "/fields/currency") {
-            faults.push(Fault::new("/fields/currency", "required", message));
+            faults.push(Fault::new("/fields/currency", FaultCode::Required, message));
         }
     }
 }

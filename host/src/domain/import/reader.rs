@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use super::encoding::Encoding;
 use super::mapping::Format;
 use super::{COLUMNS_MAX, RECORD_BYTES_MAX, RowFault};
+use crate::domain::code::RowCode;
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,7 +154,7 @@ impl Reader {
                     let content = content(bytes, self.dialect, &fields);
                     self.consume(length);
                     return Next::Record(content.map(|content| Record { line, content }).ok_or_else(|| {
-                        RowFault::new(line, "bad_encoding", undecodable_text(self.dialect.encoding))
+                        RowFault::new(line, &RowCode::BadEncoding, undecodable_text(self.dialect.encoding))
                     }));
                 }
                 Scan::Broken(fault) => self.skipping = Some(fault),
@@ -215,7 +216,7 @@ fn undecodable_text(encoding: Encoding) -> String {
 }
 
 fn too_long(line: u64) -> RowFault {
-    RowFault::new(line, "record_too_long", format!("the row is longer than {RECORD_BYTES_MAX} bytes"))
+    RowFault::new(line, &RowCode::RecordTooLong, format!("the row is longer than {RECORD_BYTES_MAX} bytes"))
 }
 
 /// The bytes of the first line and, with its end, the bytes to drop; `None` if the end is not there yet.
@@ -250,7 +251,7 @@ fn scan_csv(bytes: &[u8], dialect: Dialect, line: u64, ended: bool) -> Scan {
     loop {
         if fields.len() == COLUMNS_MAX {
             let message = format!("the row has more than {COLUMNS_MAX} columns");
-            return Scan::Broken(RowFault::new(line, "too_many_columns", message));
+            return Scan::Broken(RowFault::new(line, &RowCode::TooManyColumns, message));
         }
         let (span, after) = if bytes.get(at) == Some(&b'"') {
             match scan_quoted(bytes, dialect, at, ended) {
@@ -329,13 +330,14 @@ fn lines_before(bytes: &[u8], at: usize) -> u64 {
 
 fn unclosed(bytes: &[u8], opening: usize, line: u64, fields_before: usize) -> RowFault {
     let message = "a quote is opened here and never closed; a quote inside quotes is written twice";
-    RowFault::new(line + lines_before(bytes, opening), "unclosed_quote", message)
+    RowFault::new(line + lines_before(bytes, opening), &RowCode::UnclosedQuote, message)
         .in_column((fields_before + 1).to_string())
 }
 
 fn text_after_quote(bytes: &[u8], at: usize, line: u64, fields: usize) -> RowFault {
     let message = "there is text after a closing quote; a quote inside quotes is written twice";
-    RowFault::new(line + lines_before(bytes, at), "text_after_quote", message).in_column(fields.to_string())
+    RowFault::new(line + lines_before(bytes, at), &RowCode::TextAfterQuote, message)
+        .in_column(fields.to_string())
 }
 
 /// The content of a record; `None` if a line of NDJSON is no text.

@@ -5,19 +5,20 @@ use jiff::tz::TimeZone;
 
 use super::mapping::{MoneyOptions, TimeOptions};
 use crate::clock::Timestamp;
+use crate::domain::code::RowCode;
 use crate::domain::money::AMOUNT_MINOR_MAX;
 
 /// Why a text is not the value that its target wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wrong {
     /// Stable snake_case code.
-    pub(super) code: &'static str,
+    pub(super) code: RowCode,
     /// For a person.
     pub(super) message: String,
 }
 
 impl Wrong {
-    pub(super) fn new(code: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn new(code: RowCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
 }
@@ -29,7 +30,7 @@ pub(super) fn money(text: &str, exponent: u32, options: &MoneyOptions) -> Result
             super::mapping::DecimalMark::Point => "-1234.50",
             super::mapping::DecimalMark::Comma => "-1234,50",
         };
-        Wrong::new("not_an_amount", format!("not an amount such as {example}"))
+        Wrong::new(RowCode::NotAnAmount, format!("not an amount such as {example}"))
     };
     let (negative, digits) = sign(text);
     let mark = options.decimal.as_char();
@@ -47,13 +48,13 @@ pub(super) fn money(text: &str, exponent: u32, options: &MoneyOptions) -> Result
     let places = u32::try_from(fraction.len()).unwrap_or(u32::MAX);
     if places > exponent {
         let message = format!("more than {exponent} decimals, which is all that the currency has");
-        return Err(Wrong::new("too_many_decimals", message));
+        return Err(Wrong::new(RowCode::TooManyDecimals, message));
     }
     let padding = "0".repeat(usize::try_from(exponent - places).unwrap_or_default());
     let minor: i64 = format!("0{whole}{fraction}{padding}").parse().unwrap_or(i64::MAX);
     if minor > AMOUNT_MINOR_MAX {
         let message = format!("beyond the largest amount of {AMOUNT_MINOR_MAX} minor units");
-        return Err(Wrong::new("amount_out_of_range", message));
+        return Err(Wrong::new(RowCode::AmountOutOfRange, message));
     }
     Ok(if negative { -minor } else { minor })
 }
@@ -84,9 +85,9 @@ pub(super) fn time(text: &str, options: &TimeOptions, zone: &TimeZone) -> Result
         Some(format) => formatted(text, format, zone),
     };
     found.ok_or_else(|| match &options.format {
-        Some(format) => Wrong::new("not_a_time", format!("not a time of the form `{format}`")),
+        Some(format) => Wrong::new(RowCode::NotATime, format!("not a time of the form `{format}`")),
         None => Wrong::new(
-            "not_a_time",
+            RowCode::NotATime,
             "not a time such as 2026-01-31, 2026-01-31 08:00:00 or 2026-01-31T08:00:00+08:00",
         ),
     })
@@ -131,11 +132,11 @@ pub(super) fn integer(text: &str, minimum: i64, maximum: i64) -> Result<i64, Wro
     };
     let digits = sign(whole).1;
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Wrong::new("not_a_whole_number", "not a whole number"));
+        return Err(Wrong::new(RowCode::NotAWholeNumber, "not a whole number"));
     }
     let number = whole.parse::<i64>().ok().filter(|number| (minimum..=maximum).contains(number));
     number.ok_or_else(|| {
-        Wrong::new("number_out_of_range", format!("not a whole number between {minimum} and {maximum}"))
+        Wrong::new(RowCode::NumberOutOfRange, format!("not a whole number between {minimum} and {maximum}"))
     })
 }
 
@@ -147,7 +148,7 @@ mod tests {
     use super::*;
 
     fn amount(text: &str) -> Result<i64, &'static str> {
-        money(text, 2, &MoneyOptions::default()).map_err(|wrong| wrong.code)
+        money(text, 2, &MoneyOptions::default()).map_err(|wrong| wrong.code.as_str())
     }
 
     #[test]
@@ -179,14 +180,14 @@ mod tests {
         };
         assert_eq!(money("1.234.567,8", 2, &options), Ok(123_456_780));
         assert_eq!(money("234,8", 2, &options), Ok(23_480));
-        assert_eq!(money("12.34,00", 2, &options).unwrap_err().code, "not_an_amount");
+        assert_eq!(money("12.34,00", 2, &options).unwrap_err().code, RowCode::NotAnAmount);
     }
 
     #[test]
     fn minor_units_are_whole() {
         let options = MoneyOptions { minor_units: true, ..MoneyOptions::default() };
         assert_eq!(money("2933", 2, &options), Ok(2_933));
-        assert_eq!(money("29.33", 2, &options).unwrap_err().code, "too_many_decimals");
+        assert_eq!(money("29.33", 2, &options).unwrap_err().code, RowCode::TooManyDecimals);
     }
 
     fn micros(text: &str, format: Option<&str>, zone: &str) -> Option<String> {
@@ -221,8 +222,8 @@ mod tests {
     fn whole_numbers_have_a_range() {
         assert_eq!(integer("12", 0, 99), Ok(12));
         assert_eq!(integer("-3.00", -9, 9), Ok(-3));
-        assert_eq!(integer("100", 0, 99).unwrap_err().code, "number_out_of_range");
-        assert_eq!(integer("1.5", 0, 99).unwrap_err().code, "not_a_whole_number");
+        assert_eq!(integer("100", 0, 99).unwrap_err().code, RowCode::NumberOutOfRange);
+        assert_eq!(integer("1.5", 0, 99).unwrap_err().code, RowCode::NotAWholeNumber);
     }
 
     proptest! {

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 
 use super::{Manifest, Schedule};
+use crate::domain::code::FaultCode;
 use crate::domain::point::Point;
 use crate::domain::schedule;
 use crate::domain::schema::Schema;
@@ -28,7 +29,11 @@ fn check_names(manifest: &Manifest, faults: &mut Vec<Fault>) {
         for (position, name) in names.enumerate() {
             if !seen.insert(name.to_owned()) {
                 let message = format!("`{name}` is declared twice");
-                faults.push(Fault::new(format!("/{list}/{position}/{member}"), "duplicate", message));
+                faults.push(Fault::new(
+                    format!("/{list}/{position}/{member}"),
+                    FaultCode::NotUnique,
+                    message,
+                ));
             }
         }
     };
@@ -55,8 +60,8 @@ fn check_names(manifest: &Manifest, faults: &mut Vec<Fault>) {
 
 fn check_schemas(manifest: &Manifest, faults: &mut Vec<Fault>) {
     for (pointer, schema) in schemas(manifest) {
-        if let Err(message) = Schema::compile(schema) {
-            faults.push(Fault::new(pointer, "schema", format!("not a usable JSON Schema: {message}")));
+        if let Err(reason) = Schema::compile(schema) {
+            faults.push(Fault::plain(pointer, FaultCode::NotASchema { reason }));
         }
     }
 }
@@ -86,8 +91,9 @@ fn schemas(manifest: &Manifest) -> Vec<(String, &Value)> {
 fn check_jobs(manifest: &Manifest, faults: &mut Vec<Fault>) {
     for (position, job) in manifest.jobs.iter().enumerate() {
         let Schedule::Cron(expression) = &job.schedule else { continue };
-        if let Err(message) = schedule::check_cron(expression) {
-            faults.push(Fault::new(format!("/jobs/{position}/schedule/cron"), "cron", message));
+        if let Err(reason) = schedule::check_cron(expression) {
+            let code = FaultCode::Cron { reason: reason.to_string() };
+            faults.push(Fault::plain(format!("/jobs/{position}/schedule/cron"), code));
         }
     }
 }
@@ -99,21 +105,24 @@ fn check_routes(manifest: &Manifest, faults: &mut Vec<Fault>) {
         let place = |what: &str| format!("/routes/{position}/{what}");
         if !shapes.insert((route.method, route.shape())) {
             let message = format!("`{} {}` is declared twice", route.method.as_str(), route.path);
-            faults.push(Fault::new(place("path"), "duplicate", message));
+            faults.push(Fault::new(place("path"), FaultCode::NotUnique, message));
         }
         // The API description knows a path by its text, whatever the method.
         let first = *paths.entry(route.shape()).or_insert(route.path.as_str());
         if first != route.path {
-            let message = format!("`{}` is the same path as `{first}` with other names", route.path);
-            faults.push(Fault::new(place("path"), "other_names", message));
+            faults.push(Fault::plain(place("path"), FaultCode::OtherNames { path: first.to_owned() }));
         }
         let mut names = HashSet::new();
         if let Some(name) = route.params().find(|name| !names.insert(*name)) {
-            faults.push(Fault::new(place("path"), "duplicate", format!("`{{{name}}}` occurs twice")));
+            faults.push(Fault::new(
+                place("path"),
+                FaultCode::NotUnique,
+                format!("`{{{name}}}` occurs twice"),
+            ));
         }
         if route.input.is_some() && !route.method.has_body() {
-            let message = format!("a {} has no body that a schema could describe", route.method.as_str());
-            faults.push(Fault::new(place("input"), "no_body", message));
+            let method = route.method.as_str().to_owned();
+            faults.push(Fault::plain(place("input"), FaultCode::NoBody { method }));
         }
     }
 }
@@ -124,8 +133,8 @@ fn check_points(manifest: &Manifest, faults: &mut Vec<Fault>) {
     let failures = manifest.failure.keys().map(|point| ("failure", *point));
     for (section, point) in budgets.chain(failures) {
         if point != Point::Lifecycle && !manifest.declares(point) {
-            let message = format!("the manifest declares nothing at `{point}`");
-            faults.push(Fault::new(format!("/{section}/{point}"), "idle", message));
+            let code = FaultCode::Idle { point: point.to_string() };
+            faults.push(Fault::plain(format!("/{section}/{point}"), code));
         }
     }
 }

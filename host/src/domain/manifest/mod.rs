@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
+use super::code::FaultCode;
 use super::grant::Grants;
 use super::point::Point;
 use super::schema::Schema;
@@ -102,19 +103,16 @@ impl Manifest {
     /// Every fault at once, with JSON pointers into the file.
     pub fn parse(text: &str) -> Result<Self, Vec<Fault>> {
         if text.len() > MANIFEST_BYTES_MAX {
-            let message = format!("the manifest is larger than {} KiB", MANIFEST_BYTES_MAX / 1_024);
-            return Err(vec![Fault::new("", "too_long", message)]);
+            return Err(vec![Fault::plain("", FaultCode::too_many_bytes(MANIFEST_BYTES_MAX))]);
         }
-        let table: toml::Table =
-            toml::from_str(text).map_err(|error| vec![Fault::new("", "not_toml", error.to_string())])?;
-        let value = serde_json::to_value(table)
-            .map_err(|error| vec![Fault::new("", "not_json", error.to_string())])?;
+        let unreadable = |reason: String| vec![Fault::plain("", FaultCode::NotToml { reason })];
+        let table: toml::Table = toml::from_str(text).map_err(|error| unreadable(error.to_string()))?;
+        let value = serde_json::to_value(table).map_err(|error| unreadable(error.to_string()))?;
         let faults = SCHEMA.faults("", &value);
         if !faults.is_empty() {
             return Err(faults);
         }
-        let manifest: Self = serde_json::from_value(value)
-            .map_err(|error| vec![Fault::new("", "invalid", error.to_string())])?;
+        let manifest: Self = serde_json::from_value(value).map_err(|error| unreadable(error.to_string()))?;
         let faults = check::faults(&manifest);
         if faults.is_empty() { Ok(manifest) } else { Err(faults) }
     }

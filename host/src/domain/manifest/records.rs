@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::package::Texts;
+use crate::domain::code::TypeName;
 use crate::domain::grant::Grant;
 
 /// A core record that plugins work with.
@@ -49,6 +50,20 @@ pub enum ScalarType {
     Boolean,
     /// A time.
     Time,
+}
+
+impl ScalarType {
+    /// As texts call it.
+    #[must_use]
+    pub const fn type_name(self) -> TypeName {
+        match self {
+            Self::Text => TypeName::Text,
+            Self::Integer => TypeName::Integer,
+            Self::Number => TypeName::Number,
+            Self::Boolean => TypeName::Boolean,
+            Self::Time => TypeName::Time,
+        }
+    }
 }
 
 /// What the documents of a collection belong to.

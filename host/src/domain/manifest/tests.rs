@@ -48,7 +48,7 @@ fn a_name_that_is_declared_twice_is_refused() {
     let twice = format!("{COFFEE}\n[[jobs]]\nname = \"nightly\"\nschedule = {{ every_minutes = 5 }}");
     let faults = Manifest::parse(&twice).unwrap_err();
     assert_eq!(faults[0].pointer, "/jobs/1/name");
-    assert_eq!(faults[0].code, "duplicate");
+    assert_eq!(faults[0].code, "not_unique");
 }
 
 #[test]
@@ -110,10 +110,10 @@ fn every_new_section_is_checked() {
             "/scoring/0/columns/0",
             "max_properties",
         ),
-        ("name = \"stamps\", field", "name = \"orders\", field", "/scoring/0/columns/1/name", "duplicate"),
+        ("name = \"stamps\", field", "name = \"orders\", field", "/scoring/0/columns/1/name", "not_unique"),
         ("method = \"POST\"", "method = \"GET\"", "/routes/0/input", "no_body"),
         ("/cards/{customer}/stamps", "/../stamps", "/routes/0/path", "pattern"),
-        ("/cards/{customer}/stamps", "/{a}/{a}", "/routes/0/path", "duplicate"),
+        ("/cards/{customer}/stamps", "/{a}/{a}", "/routes/0/path", "not_unique"),
         (
             "type = \"integer\"\n\n# What it wishes",
             "type = \"whole\"\n\n# What it wishes",
@@ -143,7 +143,7 @@ fn two_routes_of_one_shape_are_refused() {
         let faults = Manifest::parse(&format!("{COFFEE}\n{routes}")).err().unwrap_or_default();
         faults.into_iter().map(|fault| fault.code.into_owned()).collect()
     };
-    assert_eq!(codes(&(route("GET", "/a/{x}") + &route("GET", "/a/{x}"))), ["duplicate"]);
+    assert_eq!(codes(&(route("GET", "/a/{x}") + &route("GET", "/a/{x}"))), ["not_unique"]);
     assert_eq!(codes(&(route("GET", "/a/{x}") + &route("PUT", "/a/{y}"))), ["other_names"]);
     assert!(codes(&(route("GET", "/a/{x}") + &route("PUT", "/a/{x}") + &route("GET", "/a/x"))).is_empty());
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Consumer, Dispatcher, Lane, Report};
 use crate::db::deliveries::{self, Failure, Queued};
 use crate::db::lanes::{self, Ready, Standing};
+use crate::domain::code::Reason;
 use crate::domain::event::Subject;
 use crate::error::{Error, Result};
 use crate::jobs::backoff;
@@ -185,7 +186,7 @@ impl Turn<'_> {
             tokio::select! {
                 outcome = &mut delivery => return outcome,
                 () = &mut deadline => return Err(Error::conflict(
-                    "too_slow",
+                    Reason::TooSlow { seconds: DELIVERY_TIME_MAX.as_secs().to_string() },
                     format!("the batch was not handled within {} s", DELIVERY_TIME_MAX.as_secs()),
                 )),
                 () = tokio::time::sleep(HEARTBEAT) => self.extend().await?,
@@ -202,7 +203,7 @@ impl Turn<'_> {
                 Box::pin(lanes::extend(tx, lane.key(), token, *until))
             })
             .await?;
-        if kept { Ok(()) } else { Err(Error::conflict("lease_lost", "the lease has expired")) }
+        if kept { Ok(()) } else { Err(Error::conflict(Reason::LeaseLost, "the lease has expired")) }
     }
 
     fn count(&mut self, piece: &[Queued]) {
@@ -268,7 +269,7 @@ impl Turn<'_> {
                 Box::pin(async move {
                     let holder = lanes::lease_token(tx, &lane.tenant, &lane.consumer).await?;
                     if holder.as_ref() != Some(token) {
-                        return Err(Error::conflict("lease_lost", "the lease has expired"));
+                        return Err(Error::conflict(Reason::LeaseLost, "the lease has expired"));
                     }
                     deliveries::fail(tx, lane.key(), failure).await
                 })
@@ -320,7 +321,7 @@ impl Turn<'_> {
 /// The error, if it is the events' fault.
 fn unless_stopped(error: Error) -> Result<Error, Stop> {
     match error {
-        Error::Conflict { code: "lease_lost", .. } => Err(Stop::LeaseLost),
+        Error::Conflict { code: Reason::LeaseLost, .. } => Err(Stop::LeaseLost),
         Error::Limit { retry_after_s, .. } if retry_after_s > 0 => {
             Err(Stop::Later(error, Some(retry_after_s)))
         }
@@ -342,7 +343,7 @@ fn unless_stopped(error: Error) -> Result<Error, Stop> {
 
 /// Whether no further attempt can help: the chain of causes does not get shorter.
 fn is_final(error: &Error) -> bool {
-    matches!(error, Error::Limit { code: "cause_depth", .. })
+    matches!(error, Error::Limit { code: Reason::CauseDepth { .. }, .. })
 }
 
 /// What a tenant's administrator may read of an error.
@@ -373,10 +374,11 @@ mod tests {
     #[test]
     fn only_a_chain_without_end_is_final() {
         let limit = |code, retry_after_s| Error::Limit { code, message: String::new(), retry_after_s };
-        assert!(is_final(&limit("cause_depth", 0)));
-        assert!(!is_final(&limit("documents", 0)));
-        assert!(matches!(unless_stopped(limit("calls", 7)), Err(Stop::Later(_, Some(7)))));
-        assert!(unless_stopped(limit("cause_depth", 0)).is_ok());
+        let depth = || Reason::CauseDepth { max: "8".to_owned() };
+        assert!(is_final(&limit(depth(), 0)));
+        assert!(!is_final(&limit(Reason::ImportTooLarge, 0)));
+        assert!(matches!(unless_stopped(limit(Reason::TooManyLogins, 7)), Err(Stop::Later(_, Some(7)))));
+        assert!(unless_stopped(limit(depth(), 0)).is_ok());
         assert!(matches!(unless_stopped(Error::unavailable("down")), Err(Stop::Later(_, None))));
     }
 }

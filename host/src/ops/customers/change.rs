@@ -8,6 +8,7 @@ use crate::db::Tx;
 use crate::db::customers::{self, FieldChanges, FieldValue, Updated};
 use crate::domain::actor::Actor;
 use crate::domain::check::changes;
+use crate::domain::code::{Reason, RecordKind};
 use crate::domain::customer::Customer;
 use crate::domain::event::Subject;
 use crate::domain::field::Model;
@@ -233,13 +234,15 @@ pub(in crate::ops) async fn write_rows(tx: &mut Tx, changes: &[&CustomerChange])
 }
 
 fn identity_taken() -> Error {
-    Error::conflict("identity_taken", "another customer has one of the identities")
+    Error::conflict(Reason::IdentityTaken, "another customer has one of the identities")
 }
 
 async fn stale(tx: &mut Tx, tenant: &TenantId, id: &CustomerId) -> Error {
     match customers::find_version(tx, tenant, id).await {
-        Ok(Some(version)) => Error::VersionMismatch { kind: "customer", id: id.to_string(), version },
-        Ok(None) => Error::not_found("customer", id),
+        Ok(Some(version)) => {
+            Error::VersionMismatch { kind: RecordKind::Customer, id: id.to_string(), version }
+        }
+        Ok(None) => Error::not_found(RecordKind::Customer, id),
         Err(error) => error,
     }
 }

@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::db::{access, customer_models};
 use crate::domain::actor::{Actor, Visibility};
 use crate::domain::check::Faults;
+use crate::domain::code::{FaultCode, Reason};
 use crate::domain::customer::{Customer, CustomerPatch, NewCustomer};
 use crate::domain::field::{Model, Scalar};
 use crate::domain::ids::CustomerId;
@@ -83,7 +84,11 @@ impl<'a> Maker<'a> {
         for (index, (name, value)) in values.into_iter().enumerate() {
             let pointer = format!("/{index}");
             let Some(definition) = self.model.field(plugin, &name) else {
-                faults.add(pointer, "unknown_field", format!("the manifest declares no field `{name}`"));
+                faults.add(
+                    pointer,
+                    FaultCode::UnknownField,
+                    format!("the manifest declares no field `{name}`"),
+                );
                 continue;
             };
             let full_name = definition.full_name();
@@ -127,8 +132,13 @@ impl<'a> Maker<'a> {
         if patched == sent {
             return Ok(after);
         }
-        let mut hooked: Customer = serde_json::from_value(patched)
-            .map_err(|error| Error::invalid("", "hook", format!("a hook has left no customer: {error}")))?;
+        let mut hooked: Customer = serde_json::from_value(patched).map_err(|error| {
+            Error::invalid(
+                "",
+                FaultCode::Hook { reason: error.to_string() },
+                format!("a hook has left no customer: {error}"),
+            )
+        })?;
         let mut faults = Faults::default();
         let kept = [
             ("/id", hooked.id == after.id),
@@ -139,7 +149,7 @@ impl<'a> Maker<'a> {
         ];
         for (pointer, is_kept) in kept {
             if !is_kept {
-                faults.add(pointer, "read_only", "a hook may not change this");
+                faults.add(pointer, FaultCode::ReadOnly, "a hook may not change this");
             }
         }
         hooked.settle(&self.model, before, &mut faults);
@@ -160,12 +170,12 @@ impl<'a> Maker<'a> {
             if let Some(owner) = owner
                 && access::find_user(&mut reader, tenant, owner).await?.is_none()
             {
-                faults.add("/owner_id", "unknown_reference", "there is no such user");
+                faults.add("/owner_id", FaultCode::UnknownReference, "there is no such user");
             }
             if let Some(unit) = unit {
                 path = access::find_unit_path(&mut reader, tenant, unit).await?;
                 if path.is_none() {
-                    faults.add("/org_unit_id", "unknown_reference", "there is no such unit");
+                    faults.add("/org_unit_id", FaultCode::UnknownReference, "there is no such unit");
                 }
             }
             faults.finish()?;
@@ -183,6 +193,6 @@ impl<'a> Maker<'a> {
             return Ok(());
         }
         let message = "this customer would belong to somebody whose customers you do not see".to_owned();
-        Err(Error::Refused { code: "out_of_reach", message })
+        Err(Error::Refused { code: Reason::OutOfReach, message })
     }
 }

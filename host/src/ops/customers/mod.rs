@@ -23,6 +23,7 @@ use super::{Core, visible};
 use crate::db::{customer_models, customers};
 use crate::domain::actor::{Actor, Visibility};
 use crate::domain::check::Faults;
+use crate::domain::code::{FaultCode, Reason, RecordKind};
 use crate::domain::customer::{Customer, CustomerPatch, Identity, NewCustomer};
 use crate::domain::field::Model;
 use crate::domain::ids::CustomerId;
@@ -113,8 +114,8 @@ async fn find(
             customers::find(&mut reader, &actor.tenant, visibility, id).await?
         }
     };
-    let customer = customer.ok_or_else(|| Error::not_found("customer", id))?;
-    super::check_version("customer", id, expected, customer.version)?;
+    let customer = customer.ok_or_else(|| Error::not_found(RecordKind::Customer, id))?;
+    super::check_version(RecordKind::Customer, id, expected, customer.version)?;
     Ok(customer)
 }
 
@@ -196,7 +197,7 @@ pub async fn upsert(
 pub(in crate::ops) fn is_race(error: &Error) -> bool {
     match error {
         Error::VersionMismatch { .. } => true,
-        Error::Conflict { code, .. } => matches!(*code, "identity_taken" | "external_id_taken"),
+        Error::Conflict { code, .. } => matches!(code, Reason::IdentityTaken | Reason::ExternalIdTaken),
         Error::Invalid { .. }
         | Error::NotFound { .. }
         | Error::Gone { .. }
@@ -274,7 +275,7 @@ fn include_identity(identity: &Identity, patch: &mut CustomerPatch) -> Result<()
         Patch::Absent => {}
         Patch::Value(identities) if identities.contains(identity) => {}
         Patch::Null | Patch::Value(_) => {
-            faults.add("/identities", "required", "must contain the identity in the address");
+            faults.add("/identities", FaultCode::Required, "must contain the identity in the address");
         }
     }
     faults.finish()
@@ -301,7 +302,7 @@ pub async fn get(core: &Core, actor: &Actor, id: &CustomerId) -> Result<Customer
     let visibility = visible(actor, Permission::CustomerRead)?;
     let mut reader = core.db.read(&actor.tenant).await?;
     let found = customers::find(&mut reader, &actor.tenant, &visibility, id).await?;
-    found.ok_or_else(|| Error::not_found("customer", id))
+    found.ok_or_else(|| Error::not_found(RecordKind::Customer, id))
 }
 
 /// The customers in the order of the ids, of which there are at most 200; nothing for those that the

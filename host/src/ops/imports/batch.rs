@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::rows::{self, Named};
 use crate::db::{self, Tx};
 use crate::domain::actor::Actor;
+use crate::domain::code::{FaultCode, Reason};
 use crate::domain::customer::Identity;
 use crate::domain::field::Model;
 use crate::domain::ids::CustomerId;
@@ -147,7 +148,10 @@ impl Prepared {
             Changes::Timeline(changes) => {
                 for change in changes.iter().take(count) {
                     if !timeline::apply(tx, change).await? {
-                        return Err(Error::conflict("external_id_taken", "an entry has this external id"));
+                        return Err(Error::conflict(
+                            Reason::ExternalIdTaken,
+                            "an entry has this external id",
+                        ));
                     }
                 }
                 Ok(())
@@ -200,7 +204,7 @@ async fn prepare_timeline(job: &Job<'_>, rows: &[(usize, &Named)]) -> Result<Pre
         let answer = match customers.get(&identity) {
             None => {
                 let message = "there is no such customer";
-                Err(Error::invalid("/customer/external_id", "unknown_reference", message))
+                Err(Error::invalid("/customer/external_id", FaultCode::UnknownReference, message))
             }
             Some(customer) => {
                 let earlier = known.insert(named.external_id.as_str(), customer.clone());
@@ -210,7 +214,7 @@ async fn prepare_timeline(job: &Job<'_>, rows: &[(usize, &Named)]) -> Result<Pre
                         continue;
                     }
                     Some(_) => Err(Error::conflict(
-                        "external_id_taken",
+                        Reason::ExternalIdTaken,
                         "another customer's timeline has an entry with this external id",
                     )),
                     None => prepare_entry(job, customer, named).await,

@@ -19,7 +19,9 @@ use crate::db;
 use crate::db::imports::{JobRow, NewJob};
 use crate::domain::actor::Actor;
 use crate::domain::audit::Entry;
+use crate::domain::check::Faults;
 use crate::domain::check::SOURCE_CHARS_MAX;
+use crate::domain::code::{Reason, RecordKind};
 use crate::domain::ids::{ImportId, TenantId};
 use crate::domain::import::ImportEntity;
 use crate::domain::import::encoding::{Encoding, Sniffer};
@@ -27,7 +29,7 @@ use crate::domain::import::mapping::Mapping;
 use crate::domain::import::plan::Plan;
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::permission::Permission;
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Result};
 use actor::StoredActor;
 
 /// Jobs of one tenant that wait for their file.
@@ -231,7 +233,7 @@ async fn prepare_new(core: &Core, actor: &Actor, new: NewImport) -> Result<Prepa
         let mut reader = core.db.read(&actor.tenant).await?;
         if db::imports::count_receiving(&mut reader, &actor.tenant).await? >= RECEIVING_MAX {
             return Err(Error::Limit {
-                code: "imports_receiving",
+                code: Reason::ImportsReceiving { max: RECEIVING_MAX.to_string() },
                 message: format!(
                     "{RECEIVING_MAX} imports already wait for their file; upload or cancel them"
                 ),
@@ -288,18 +290,15 @@ async fn apply_new(tx: &mut db::Tx, new: &PreparedImport) -> Result<Import> {
 }
 
 fn check(entity: ImportEntity, source: &str, mapping: &Mapping, zone: &str) -> Result<()> {
-    let mut faults = Vec::new();
-    if source.trim().is_empty() || source.chars().count() > SOURCE_CHARS_MAX || source.contains('\0') {
-        let message = format!("must have 1 to {SOURCE_CHARS_MAX} characters");
-        faults.push(Fault::new("/source", "out_of_range", message));
-    }
+    let mut faults = Faults::default();
+    faults.text("/source", source, SOURCE_CHARS_MAX);
     if let Err(found) = Plan::new(entity, mapping.clone(), zone) {
         faults.extend(found.into_iter().map(|mut fault| {
             fault.pointer.insert_str(0, "/mapping");
             fault
         }));
     }
-    if faults.is_empty() { Ok(()) } else { Err(Error::Invalid { faults }) }
+    faults.finish()
 }
 
 fn require_import(actor: &Actor, entity: ImportEntity) -> Result<()> {
@@ -310,7 +309,7 @@ fn require_import(actor: &Actor, entity: ImportEntity) -> Result<()> {
 /// The job, as stored.
 async fn find_row(core: &Core, tenant: &TenantId, id: &ImportId) -> Result<JobRow> {
     let mut reader = core.db.read(tenant).await?;
-    db::imports::find(&mut reader, tenant, id).await?.ok_or_else(|| Error::not_found("import", id))
+    db::imports::find(&mut reader, tenant, id).await?.ok_or_else(|| Error::not_found(RecordKind::Import, id))
 }
 
 /// One import.
@@ -366,7 +365,7 @@ pub async fn cancel(core: &Core, actor: &Actor, id: &ImportId) -> Result<Import>
         let import = Import::from(row);
         require(actor, import.entity.permission())?;
         if import.state.is_final() {
-            return Err(Error::conflict("import_ended", format!("import `{id}` has ended already")));
+            return Err(Error::conflict(Reason::ImportEnded, format!("import `{id}` has ended already")));
         }
         let now = core.now();
         let entry = Entry::new(&*core.ids, now, "import.cancel", "import", id, json!({}));

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::domain::code::{FaultCode, RowCode};
 use crate::domain::customer::{ContactKind, ContactPoint, CustomerKind, CustomerPatch};
 use crate::domain::field::Model;
 use crate::domain::import::RowFault;
@@ -103,7 +104,9 @@ fn custom_fields(row: &Row, model: &Model) -> Result<Option<Map<String, Value>>,
         match model.field("", name).map(|field| field.read_text(text)) {
             Some(Ok(value)) => drop(values.insert(name.to_owned(), value.to_json().unwrap_or(Value::Null))),
             Some(Err((code, message))) => faults.push(Fault::new(pointer, code, message)),
-            None => faults.push(Fault::new(pointer, "unknown_field", "no such custom field is defined")),
+            None => {
+                faults.push(Fault::new(pointer, FaultCode::UnknownField, "no such custom field is defined"))
+            }
         }
     }
     if faults.is_empty() { Ok((!values.is_empty()).then_some(values)) } else { Err(faults) }
@@ -158,20 +161,21 @@ pub(super) fn behaviour(named: &Named, source: &str) -> NewBehaviour {
 
 /// What a use case has refused, as faults of the row; `None` if it is not about the row.
 pub(super) fn refusal(error: &Error, line: u64, bound: &Bound) -> Option<Vec<RowFault>> {
-    let one = |code: &str, message: String| Some(vec![RowFault::new(line, code, message)]);
     match error {
         Error::Invalid { faults } => Some(faults.iter().map(|fault| row_fault(fault, line, bound)).collect()),
         Error::PluginRejected { plugin, message, faults, .. } => {
-            let mut all =
-                vec![RowFault::new(line, "plugin_rejected", format!("plugin `{plugin}`: {message}"))];
+            let message = format!("plugin `{plugin}`: {message}");
+            let mut all = vec![RowFault::new(line, &RowCode::PluginRejected, message)];
             all.extend(faults.iter().map(|fault| row_fault(fault, line, bound)));
             Some(all)
         }
-        Error::PluginFailed { plugin, message, .. } => {
-            one("plugin_failed", format!("plugin `{plugin}` failed: {message}"))
+        Error::PluginFailed { .. } => {
+            Some(vec![RowFault::new(line, &RowCode::PluginFailed, error.to_string())])
         }
-        Error::NotFound { kind, id } => one("not_found", format!("{kind} `{id}` not found")),
-        Error::Conflict { code, message } | Error::Refused { code, message } => one(code, message.clone()),
+        Error::NotFound { .. } => Some(vec![RowFault::new(line, &RowCode::NotFound, error.to_string())]),
+        Error::Conflict { code, message } | Error::Refused { code, message } => {
+            Some(vec![RowFault::new(line, code, message)])
+        }
         Error::VersionMismatch { .. }
         | Error::Unauthenticated(_)
         | Error::Forbidden(_)
@@ -196,7 +200,7 @@ pub(super) fn row_fault(fault: &Fault, line: u64, bound: &Bound) -> RowFault {
         }
     };
     let message = if path.is_empty() { fault.message.clone() } else { format!("{path}: {}", fault.message) };
-    let found = RowFault::new(line, fault.code.clone(), message);
+    let found = RowFault::of_fault(line, fault, message);
     match column {
         Some(column) => found.in_column(column),
         None => found,

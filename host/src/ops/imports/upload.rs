@@ -9,6 +9,7 @@ use super::{Import, find_row, require_import};
 use crate::db;
 use crate::domain::actor::Actor;
 use crate::domain::audit::Entry;
+use crate::domain::code::{FaultCode, Reason};
 use crate::domain::ids::ImportId;
 use crate::domain::import::encoding::{Sniffer, looks_like_utf16};
 use crate::domain::import::mapping::Mapping;
@@ -63,17 +64,20 @@ pub async fn begin<'c>(core: &'c Core, actor: &'c Actor, id: &ImportId, offset: 
 }
 
 fn not_receiving(id: &ImportId) -> Error {
-    Error::conflict("import_not_receiving", format!("import `{id}` does not wait for a file"))
+    Error::conflict(Reason::ImportNotReceiving, format!("import `{id}` does not wait for a file"))
 }
 
 fn wrong_offset(received: u64) -> Error {
-    Error::conflict("import_offset", format!("{received} bytes have arrived: go on there, or begin at 0"))
+    Error::conflict(
+        Reason::ImportOffset,
+        format!("{received} bytes have arrived: go on there, or begin at 0"),
+    )
 }
 
 /// Another upload of the same job was faster.
 fn overtaken() -> Error {
     Error::conflict(
-        "import_upload_overtaken",
+        Reason::ImportUploadOvertaken,
         "another upload of this import is going on, or it was cancelled",
     )
 }
@@ -108,7 +112,7 @@ impl Upload<'_> {
         let total = self.stored + (self.pending.len() + bytes.len()) as u64;
         if total > CONTENT_BYTES_MAX {
             let message = format!("a file may have at most {CONTENT_BYTES_MAX} bytes");
-            return Err(Error::Limit { code: "import_too_large", message, retry_after_s: 0 });
+            return Err(Error::Limit { code: Reason::ImportTooLarge, message, retry_after_s: 0 });
         }
         while !bytes.is_empty() {
             let room = CHUNK_BYTES - self.pending.len();
@@ -129,7 +133,7 @@ impl Upload<'_> {
         }
         if self.stored == 0 && looks_like_utf16(&self.pending) {
             let message = "the file is UTF-16; save it as UTF-8 or GB18030";
-            return Err(Error::invalid("", "utf16", message));
+            return Err(Error::invalid("", FaultCode::Utf16, message));
         }
         let chunk = std::mem::replace(&mut self.pending, Vec::with_capacity(CHUNK_BYTES));
         self.sniffer.feed(self.stored, &chunk);
@@ -168,7 +172,7 @@ impl Upload<'_> {
     pub async fn finish(mut self) -> Result<Import> {
         self.store().await?;
         if self.stored == 0 {
-            return Err(Error::invalid("", "empty", "the file is empty"));
+            return Err(Error::invalid("", FaultCode::Empty, "the file is empty"));
         }
         let now = self.core.now();
         let encoding = self.sniffer.finish(self.mapping.encoding);

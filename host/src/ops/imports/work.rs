@@ -15,6 +15,7 @@ use crate::clock::Timestamp;
 use crate::db;
 use crate::db::imports::{Advance, Claim, JobRow};
 use crate::domain::actor::Actor;
+use crate::domain::code::{Reason, RowCode};
 use crate::domain::import::bound::Bound;
 use crate::domain::import::encoding::Encoding;
 use crate::domain::import::plan::Plan;
@@ -438,7 +439,7 @@ async fn find_culprit(
     };
     let line = row.row.line;
     let faults = rows::refusal(&error, line, job.bound)
-        .unwrap_or_else(|| vec![RowFault::new(line, "busy", "others keep changing this record")]);
+        .unwrap_or_else(|| vec![RowFault::new(line, &RowCode::Busy, "others keep changing this record")]);
     Ok(Some((place, faults)))
 }
 
@@ -452,19 +453,16 @@ async fn try_out(job: &batch::Job<'_>, prepared: &Arc<Prepared>, count: usize) -
             Box::pin(async move {
                 prepared.apply(tx, *count).await?;
                 // An error is what takes a transaction back.
-                Err::<(), _>(Error::Refused { code: TRIED_OUT, message: String::new() })
+                Err::<(), _>(Error::Refused { code: Reason::TriedOut, message: String::new() })
             })
         })
         .await;
     match taken_back {
-        Err(Error::Refused { code: TRIED_OUT, .. }) | Ok(()) => Ok(None),
+        Err(Error::Refused { code: Reason::TriedOut, .. }) | Ok(()) => Ok(None),
         Err(error) if is_race(&error) => Ok(Some(error)),
         Err(error) => Err(error),
     }
 }
-
-/// Takes a trial's transaction back; nobody sees it.
-const TRIED_OUT: &str = "tried_out";
 
 /// Tells the others that this node still works on a job.
 pub struct Keeper(Claim);

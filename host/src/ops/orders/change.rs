@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::db::{Tx, customers as customer_rows, orders};
 use crate::domain::actor::Actor;
 use crate::domain::check::changes;
+use crate::domain::code::{Reason, RecordKind};
 use crate::domain::event::Subject;
 use crate::domain::ids::OrderId;
 use crate::domain::order::Order;
@@ -128,7 +129,7 @@ pub async fn apply_many(tx: &mut Tx, changes: &[&OrderChange]) -> Result<()> {
         let customers: BTreeSet<_> = created.iter().map(|change| &change.after.customer_id).collect();
         let visibility = visible(&first.trail.actor, Permission::OrderWrite)?;
         if !customer_rows::exist(tx, tenant, &visibility, &customers).await? {
-            return Err(Error::not_found("customer", "of the order"));
+            return Err(Error::not_found(RecordKind::Customer, "of the order"));
         }
         let rows: Vec<_> = created.iter().map(|change| &change.after).collect();
         if !orders::insert_many(tx, tenant, &rows).await? {
@@ -140,8 +141,10 @@ pub async fn apply_many(tx: &mut Tx, changes: &[&OrderChange]) -> Result<()> {
         if !orders::update(tx, tenant, before.version, &change.after).await? {
             let id = &before.id;
             return Err(match orders::find_version(tx, tenant, id).await? {
-                Some(version) => Error::VersionMismatch { kind: "order", id: id.to_string(), version },
-                None => Error::not_found("order", id),
+                Some(version) => {
+                    Error::VersionMismatch { kind: RecordKind::Order, id: id.to_string(), version }
+                }
+                None => Error::not_found(RecordKind::Order, id),
             });
         }
     }
@@ -153,5 +156,5 @@ pub async fn apply_many(tx: &mut Tx, changes: &[&OrderChange]) -> Result<()> {
 
 pub(super) fn taken() -> Error {
     let message = "there is an order with this external id; `PUT` to its source changes it";
-    Error::conflict("external_id_taken", message)
+    Error::conflict(Reason::ExternalIdTaken, message)
 }

@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::db::{Arg, Tx, customers as customer_rows, orders, products};
 use crate::domain::actor::{Actor, Visibility};
 use crate::domain::check::Faults;
+use crate::domain::code::{FaultCode, Reason};
 use crate::domain::customer::{Identity, NewCustomer};
 use crate::domain::ids::{CustomerId, OrderId};
 use crate::domain::order::{CustomerRef, CustomerStub, Line, NewLine, NewOrder, Order, OrderPatch};
@@ -93,7 +94,7 @@ impl<'a> Maker<'a> {
             }
             faults.finish()?;
             if id.is_some_and(|id| id != before.customer_id) || made.is_some() {
-                return Err(Error::conflict("order_customer", "the order belongs to another customer"));
+                return Err(Error::conflict(Reason::OrderCustomer, "the order belongs to another customer"));
             }
             return self.update(before, new.into_patch(), Mode::Upsert).await;
         }
@@ -163,7 +164,7 @@ impl<'a> Maker<'a> {
         match (&new.customer_id, &new.customer) {
             (Some(id), None) if self.known.customers.contains(id) => Ok((Some(id.clone()), None)),
             (Some(_), None) => {
-                faults.add("/customer_id", "unknown_reference", "there is no such customer");
+                faults.add("/customer_id", FaultCode::UnknownReference, "there is no such customer");
                 Ok((None, None))
             }
             (None, Some(who)) => {
@@ -172,7 +173,7 @@ impl<'a> Maker<'a> {
                     return Ok((Some(id.clone()), None));
                 }
                 let CustomerRef { create: Some(stub), .. } = who else {
-                    faults.add("/customer", "unknown_reference", "there is no such customer");
+                    faults.add("/customer", FaultCode::UnknownReference, "there is no such customer");
                     return Ok((None, None));
                 };
                 let CustomerStub { kind, name } = stub.clone();
@@ -183,7 +184,7 @@ impl<'a> Maker<'a> {
                 Ok((None, Some(maker.create(stub).await?)))
             }
             (Some(_), Some(_)) | (None, None) => {
-                faults.add("/customer_id", "required", "needs either `customer_id` or `customer`");
+                faults.add("/customer_id", FaultCode::Required, "needs either `customer_id` or `customer`");
                 Ok((None, None))
             }
         }
@@ -217,8 +218,13 @@ pub(super) async fn hook(core: &Core, actor: &Actor, before: Option<&Order>, aft
     if patched == sent {
         return Ok(after);
     }
-    let mut hooked: Order = serde_json::from_value(patched)
-        .map_err(|error| Error::invalid("", "hook", format!("a hook has left no order: {error}")))?;
+    let mut hooked: Order = serde_json::from_value(patched).map_err(|error| {
+        Error::invalid(
+            "",
+            FaultCode::Hook { reason: error.to_string() },
+            format!("a hook has left no order: {error}"),
+        )
+    })?;
     let mut faults = Faults::default();
     let kept = [
         ("/id", hooked.id == after.id),
@@ -233,7 +239,7 @@ pub(super) async fn hook(core: &Core, actor: &Actor, before: Option<&Order>, aft
     ];
     for (pointer, is_kept) in kept {
         if !is_kept {
-            faults.add(pointer, "read_only", "a hook may not change this");
+            faults.add(pointer, FaultCode::ReadOnly, "a hook may not change this");
         }
     }
     hooked.settle(&mut faults);

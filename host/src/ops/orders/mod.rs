@@ -19,6 +19,7 @@ use super::{Core, check_many, visible};
 
 use crate::db::orders;
 use crate::domain::actor::{Actor, Visibility};
+use crate::domain::code::{Reason, RecordKind};
 use crate::domain::ids::{OrderId, RefundId};
 use crate::domain::order::{NewOrder, NewRefund, Order, OrderPatch};
 use crate::domain::page::{Page, PageRequest};
@@ -79,7 +80,7 @@ pub async fn prepare_refund(
     if let Some(known) = before.refund_of(&new) {
         if known.amount != new.amount {
             let message = "the order has another refund with this external id";
-            return Err(Error::conflict("external_id_taken", message));
+            return Err(Error::conflict(Reason::ExternalIdTaken, message));
         }
     } else {
         after.refund(RefundId::new(&*core.ids, now), new, now)?;
@@ -106,7 +107,11 @@ pub async fn prepare_upsert_many(
 ) -> Result<Vec<Result<OrderChange>>> {
     if news.len() > UPSERT_MANY_MAX {
         let message = format!("at most {UPSERT_MANY_MAX} orders can be written together");
-        return Err(Error::Limit { code: "upsert_many", message, retry_after_s: 0 });
+        return Err(Error::Limit {
+            code: Reason::UpsertMany { max: UPSERT_MANY_MAX.to_string() },
+            message,
+            retry_after_s: 0,
+        });
     }
     let mut maker = Maker::load(core, actor, &news, &Pending::default()).await?;
     let mut changes = Vec::with_capacity(news.len());
@@ -130,8 +135,8 @@ async fn find(
             orders::find(&mut reader, &actor.tenant, &visibility, id).await?
         }
     };
-    let order = order.ok_or_else(|| Error::not_found("order", id))?;
-    super::check_version("order", id, expected, order.version)?;
+    let order = order.ok_or_else(|| Error::not_found(RecordKind::Order, id))?;
+    super::check_version(RecordKind::Order, id, expected, order.version)?;
     Ok(order)
 }
 
@@ -146,7 +151,9 @@ pub async fn create(core: &Core, actor: &Actor, new: NewOrder) -> Result<Order> 
         let change = prepare_create(core, actor, new.clone(), &pending);
         match write(core, actor, change).await {
             // Another transaction has made the customer that this one was about to make.
-            Err(Error::Conflict { code: "identity_taken", .. }) if attempt < ATTEMPTS_MAX => attempt += 1,
+            Err(Error::Conflict { code: Reason::IdentityTaken, .. }) if attempt < ATTEMPTS_MAX => {
+                attempt += 1
+            }
             answer => return answer.map(|upserted| upserted.record),
         }
     }
@@ -238,7 +245,7 @@ pub async fn get(core: &Core, actor: &Actor, id: &OrderId) -> Result<Order> {
     let visibility = visible(actor, Permission::OrderRead)?;
     let mut reader = core.db.read(&actor.tenant).await?;
     let found = orders::find(&mut reader, &actor.tenant, &visibility, id).await?;
-    found.ok_or_else(|| Error::not_found("order", id))
+    found.ok_or_else(|| Error::not_found(RecordKind::Order, id))
 }
 
 /// The orders in the order of the ids, of which there are at most 200; nothing for those that the

@@ -9,6 +9,7 @@ use super::{PointHealth, packages};
 use crate::clock::Timestamp;
 use crate::db::plugins::{self, Enablement, LogLine, Package};
 use crate::domain::actor::{Actor, Locale};
+use crate::domain::code::RecordKind;
 use crate::domain::contract::{event_grant, import_grant};
 use crate::domain::grant::Grant;
 use crate::domain::manifest::{EntityKind, Manifest, Schedule};
@@ -177,7 +178,7 @@ pub async fn find(core: &Core, actor: &Actor, name: &str) -> Result<PluginDetail
     let last_failures = plugins::last_failures(&mut reader, &actor.tenant, name, FAILURES_SHOWN).await?;
     drop(reader);
     let (summary, package) =
-        summary(versions, row, actor.locale).ok_or_else(|| Error::not_found("plugin", name))?;
+        summary(versions, row, actor.locale).ok_or_else(|| Error::not_found(RecordKind::Plugin, name))?;
     let manifest = package.manifest.0;
     let action = |action: &crate::domain::manifest::Action| ActionView {
         name: action.name.clone(),

@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::db::documents::{self, Owner, Scan};
 use crate::db::plugins::{self, LogLine};
 use crate::domain::actor::Actor;
+use crate::domain::code::RecordKind;
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::permission::Permission;
 use crate::error::{Error, Result};
@@ -58,7 +59,7 @@ pub async fn collection(
     let enablement = super::enablement::find(core, actor, plugin).await?;
     let package = super::packages::find(core, plugin, Some(&enablement.package_version)).await?;
     if package.manifest.0.collection(collection).is_none() {
-        return Err(Error::not_found("collection", format!("{plugin}/{collection}")));
+        return Err(Error::not_found(RecordKind::Collection, format!("{plugin}/{collection}")));
     }
     let scan = Scan {
         collection: collection.to_owned(),

@@ -15,6 +15,7 @@ use crate::db::Tx;
 use crate::db::plugins::{self, Enablement, EnablementRow};
 use crate::domain::actor::Actor;
 use crate::domain::audit::Entry;
+use crate::domain::code::{FaultCode, RecordKind};
 use crate::domain::field::{FieldDeclaration, FieldEntity, FieldType, Label};
 use crate::domain::grant::{Grant, Grants};
 use crate::domain::ids::TenantId;
@@ -118,7 +119,7 @@ pub async fn change(
 ) -> Result<Enablement> {
     ops::require(actor, Permission::PluginWrite)?;
     let before = find(core, actor, plugin).await?;
-    check_version(&before, expected)?;
+    ops::check_version(RecordKind::Enablement, &before.plugin, expected, before.version)?;
     let package = packages::find(core, plugin, Some(&before.package_version)).await?;
     let manifest = package.manifest.0;
     let mut faults = Vec::new();
@@ -156,7 +157,7 @@ pub async fn change(
 pub async fn disable(core: &Core, actor: &Actor, plugin: &str, expected: Option<i64>) -> Result<()> {
     ops::require(actor, Permission::PluginWrite)?;
     let before = find(core, actor, plugin).await?;
-    check_version(&before, expected)?;
+    ops::check_version(RecordKind::Enablement, &before.plugin, expected, before.version)?;
     if before.state == "disabled" {
         return Ok(());
     }
@@ -181,20 +182,12 @@ pub async fn disable(core: &Core, actor: &Actor, plugin: &str, expected: Option<
 pub async fn find(core: &Core, actor: &Actor, plugin: &str) -> Result<Enablement> {
     ops::require(actor, Permission::PluginRead)?;
     let row = find_row(core, &actor.tenant, plugin).await?;
-    row.ok_or_else(|| Error::not_found("enablement", plugin))
+    row.ok_or_else(|| Error::not_found(RecordKind::Enablement, plugin))
 }
 
 async fn find_row(core: &Core, tenant: &TenantId, plugin: &str) -> Result<Option<Enablement>> {
     let mut reader = core.db.read(tenant).await?;
     plugins::find_enablement(&mut reader, tenant, plugin).await
-}
-
-fn check_version(row: &Enablement, expected: Option<i64>) -> Result<()> {
-    if expected.is_some_and(|expected| expected != row.version) {
-        let id = row.plugin.clone();
-        return Err(Error::VersionMismatch { kind: "enablement", id, version: row.version });
-    }
-    Ok(())
 }
 
 /// Never more than it asks for.
@@ -204,7 +197,11 @@ fn check_grants(manifest: &Manifest, granted: Option<&[Grant]>, faults: &mut Vec
     for (position, grant) in granted.iter().enumerate() {
         if !wanted.has(*grant) {
             let message = format!("`{}` does not ask for the grant `{grant}`", manifest.name);
-            faults.push(Fault::new(format!("/grants/{position}"), "not_asked_for", message));
+            faults.push(Fault::new(
+                format!("/grants/{position}"),
+                FaultCode::NotAskedFor { grant: grant.to_string() },
+                message,
+            ));
         }
     }
     granted.iter().copied().collect::<Grants>().and(wanted)
@@ -243,7 +240,7 @@ async fn prepare(
     let mut reader = core.db.read(&actor.tenant).await?;
     let facts = plugins::tenant_facts(&mut reader, &actor.tenant).await?;
     drop(reader);
-    let facts = facts.ok_or_else(|| Error::not_found("tenant", &actor.tenant))?;
+    let facts = facts.ok_or_else(|| Error::not_found(RecordKind::Tenant, &actor.tenant))?;
     let mut schedules = Vec::new();
     for job in &manifest.jobs {
         let due_at = next_due(&job.schedule, &facts.time_zone, now)?;
@@ -271,7 +268,7 @@ async fn apply(tx: &mut Tx, prepared: &Prepared) -> Result<()> {
     if !plugins::put_enablement(tx, tenant, row).await? {
         let now = plugins::find_enablement(tx, tenant, &row.plugin).await?;
         let version = now.map_or(0, |now| now.version);
-        return Err(Error::VersionMismatch { kind: "enablement", id: row.plugin.clone(), version });
+        return Err(Error::VersionMismatch { kind: RecordKind::Enablement, id: row.plugin.clone(), version });
     }
     let consumer = ops::events::consumer_of_plugin(&row.plugin);
     let is_configuration = audit.action == "plugin.configure";

@@ -2,6 +2,7 @@
 
 use crate::db::Json;
 use crate::db::plugins::{self, Package};
+use crate::domain::code::{Reason, RecordKind};
 use crate::error::{Error, Result};
 use crate::ops::Core;
 
@@ -44,7 +45,7 @@ fn other_bytes(package: &Package) -> Error {
     let message = format!(
         "version {version} of `{name}` is installed with other bytes; a version never changes, so raise its number"
     );
-    Error::conflict("version_exists", message)
+    Error::conflict(Reason::VersionExists, message)
 }
 
 /// Installs the plugins that ship with the product; those that are there already are left alone.
@@ -87,8 +88,8 @@ pub async fn find(core: &Core, name: &str, version: Option<&str>) -> Result<Pack
     }
     let newest = versions.into_iter().max_by(|one, other| order(&one.version).cmp(&order(&other.version)));
     newest.ok_or_else(|| match version {
-        Some(version) => Error::not_found("plugin", format!("{name} {version}")),
-        None => Error::not_found("plugin", name),
+        Some(version) => Error::not_found(RecordKind::Plugin, format!("{name} {version}")),
+        None => Error::not_found(RecordKind::Plugin, name),
     })
 }
 

@@ -226,8 +226,8 @@ fn conditions(model: &Model, told: &[types::Condition]) -> Answered<Vec<Conditio
             types::Comparison::GreaterOrEqual => Comparison::GreaterOrEqual,
         };
         let condition = Condition::new(model, &one.field, comparison, scalar(one.value.clone()));
-        let condition =
-            condition.map_err(|(code, message)| invalid(format!("/conditions/{position}"), code, message))?;
+        let condition = condition
+            .map_err(|(code, message)| invalid(format!("/conditions/{position}"), code.as_str(), message))?;
         conditions.push(condition);
     }
     Ok(conditions)

@@ -82,7 +82,7 @@ impl From<Error> for Refusal {
 fn told(error: &Error) -> Option<types::Error> {
     Some(match error {
         Error::Invalid { faults } => types::Error::Invalid(faults.iter().map(fault).collect()),
-        Error::NotFound { kind, id } => types::Error::NotFound(format!("{kind} {id}")),
+        Error::NotFound { kind, id } => types::Error::NotFound(format!("{} {id}", kind.words())),
         Error::Conflict { message, .. } | Error::Gone { message, .. } => {
             types::Error::Conflict(message.clone())
         }
@@ -111,7 +111,8 @@ fn fault(fault: &error::Fault) -> types::Fault {
 
 /// An input of the guest that is wrong.
 pub(super) fn invalid(pointer: impl Into<String>, code: &'static str, message: impl Into<String>) -> Refusal {
-    Refusal::Told(types::Error::Invalid(vec![fault(&error::Fault::new(pointer, code, message))]))
+    let fault = types::Fault { pointer: pointer.into(), code: code.to_owned(), message: message.into() };
+    Refusal::Told(types::Error::Invalid(vec![fault]))
 }
 
 /// What a host call does, for rights and budgets.

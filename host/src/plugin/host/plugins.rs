@@ -4,6 +4,7 @@ use hospes_bindings::hospes::plugin::plugins::Host;
 use hospes_bindings::hospes::plugin::types;
 
 use super::{Access, Answered, Invocation, answer};
+use crate::domain::code::RecordKind;
 use crate::domain::grant::Grant;
 use crate::error::Error;
 
@@ -23,6 +24,6 @@ impl Invocation {
     /// The host makes no calls yet.
     fn call_plugin(&mut self, plugin: &str) -> Answered<String> {
         self.enter(Grant::PluginsCall, "plugins.call", Access::Read(0), 0)?;
-        Err(Error::not_found("plugin", plugin).into())
+        Err(Error::not_found(RecordKind::Plugin, plugin).into())
     }
 }
