@@ -11,7 +11,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::files;
+use crate::{files, vault};
 pub use settings::{SETTINGS, Setting};
 
 /// The beginning of every environment variable that is a setting.
@@ -86,6 +86,8 @@ pub struct Config {
     pub allow_unsafe_durability: bool,
     /// The limits on requests.
     pub limits: Limits,
+    /// Secrets at rest, and requests to others.
+    pub outside: Outside,
     /// Where metrics are served, if on a listener of their own.
     pub metrics_listen: Option<SocketAddr>,
     /// The bearer token for `/metrics` on the main listener.
@@ -105,6 +107,19 @@ pub struct Limits {
     pub token_requests_per_minute: u32,
     /// Requests per minute of all tokens and people of one tenant.
     pub tenant_requests_per_minute: u32,
+}
+
+/// What the server keeps secret for its tenants, and how it speaks to others' servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outside {
+    /// The key under which secrets are kept, as `vault` reads it.
+    pub secrets_key: Option<Secret>,
+    /// The one before it.
+    pub previous_secrets_key: Option<Secret>,
+    /// A file of certificate authorities that are trusted beside the public ones.
+    pub ca_file: Option<PathBuf>,
+    /// Whether this machine and private networks are reached, without TLS too.
+    pub allow_private: bool,
 }
 
 /// What settings are read from; each map is from a name to its text.
@@ -268,6 +283,7 @@ impl Reader {
         let owner = self.read_optional("database.owner_url", parse_postgres_url);
         let unsafe_durability = self.read("database.allow_unsafe_durability", |text| text.parse().ok());
         let limits = self.limits();
+        let outside = self.outside();
         let metrics_listen = self.read_optional("metrics.listen", |text| text.parse().ok());
         let metrics_token = self
             .read_optional("metrics.token", |text| (text.len() >= 16).then(|| Secret::new(text.to_owned())));
@@ -287,6 +303,7 @@ impl Reader {
             database_owner: owner?,
             allow_unsafe_durability: unsafe_durability?,
             limits: limits?,
+            outside: outside?,
             metrics_listen: metrics_listen?,
             metrics_token: metrics_token?,
             log_format: log_format?,
@@ -309,6 +326,21 @@ impl Reader {
         })
     }
 
+    fn outside(&mut self) -> Option<Outside> {
+        let key = |text: &str| vault::parse_key(text).map(|_key| Secret::new(text.to_owned()));
+        let secrets_key = self.read_optional("secrets.key", key);
+        let previous_secrets_key = self.read_optional("secrets.previous_key", key);
+        let ca_file =
+            self.read_optional("outbound.ca_file", |text| (!text.is_empty()).then(|| PathBuf::from(text)));
+        let allow_private = self.read("outbound.allow_private", |text| text.parse().ok());
+        Some(Outside {
+            secrets_key: secrets_key?,
+            previous_secrets_key: previous_secrets_key?,
+            ca_file: ca_file?,
+            allow_private: allow_private?,
+        })
+    }
+
     /// What no setting shows alone.
     fn check_together(&mut self, config: &Config, https: bool) {
         if matches!(config.database, DatabaseUrl::Sqlite(_)) {
@@ -320,6 +352,14 @@ impl Reader {
                     ));
                 }
             }
+        }
+        if let Some(found) =
+            self.values.get("secrets.previous_key").filter(|_| config.outside.secrets_key.is_none())
+        {
+            self.faults.push(format!(
+                "`secrets.previous_key` ({}) is there without `secrets.key`; set that one",
+                found.origin
+            ));
         }
         if config.metrics_listen == Some(config.listen) && config.listen.port() != 0 {
             self.faults.push(format!(

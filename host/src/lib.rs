@@ -15,5 +15,7 @@ pub mod ids;
 pub mod jobs;
 pub mod metrics;
 pub mod ops;
+pub mod outbound;
 pub mod plugin;
 pub mod texts;
+pub mod vault;

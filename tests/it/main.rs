@@ -22,6 +22,7 @@ mod imports;
 mod limits;
 mod openapi;
 mod orders;
+mod outbound;
 mod paging;
 mod plugin_engine;
 mod plugin_http;

@@ -16,6 +16,7 @@ mod golden;
 pub mod guests;
 mod people;
 mod proxy;
+mod receiver;
 mod request;
 
 pub use app::{BEGINNING, JobsReport, TestApp};
@@ -24,6 +25,7 @@ pub use db::{Engine, Harness, TestDb, new_postgres};
 pub use golden::assert_golden;
 pub use people::{PASSWORD, TestTenant, new_tenant};
 pub use proxy::Proxy;
+pub use receiver::{Received, Receiver, Reply};
 pub use request::{Client, TestRequest, TestResponse};
 
 /// Declares tests that run on both engines: `name::sqlite` and `name::postgres`.

@@ -11,15 +11,17 @@ use super::logs;
 use super::output::{Failure, Outcome, say};
 use crate::app::App;
 use crate::clock::SystemClock;
-use crate::config::{Config, DatabaseUrl};
+use crate::config::{Config, DatabaseUrl, Outside, Secret};
 use crate::db::{self, Db};
-use crate::files::{ARTEFACT_KEY_BYTES, DataFolder};
+use crate::files::{self, ARTEFACT_KEY_BYTES, DataFolder};
 use crate::http;
 use crate::ids::RandomIds;
 use crate::jobs;
 use crate::metrics::Metrics;
 use crate::ops::Core;
+use crate::outbound::{self, Outbound, Reach, read_authorities};
 use crate::plugin::{Artifacts, PluginHost, Sandbox};
+use crate::vault::{self, Vault};
 
 /// `hospes serve`.
 pub(super) async fn serve(config: Config) -> Outcome {
@@ -164,13 +166,13 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 /// The core of a server: its database opened, and no other server's.
 async fn open_server_core(config: &Config) -> Outcome<Arc<Core>> {
     make_folder(config)?;
-    Ok(core(Db::open(&database(config)).await?))
+    core(config, Db::open(&database(config)).await?)
 }
 
 /// The core of one command, which may run beside a server.
 pub(super) async fn open_command_core(config: &Config) -> Outcome<Arc<Core>> {
     make_folder(config)?;
-    Ok(core(Db::open_beside(&database(config)).await?))
+    core(config, Db::open_beside(&database(config)).await?)
 }
 
 fn make_folder(config: &Config) -> Outcome {
@@ -180,8 +182,34 @@ fn make_folder(config: &Config) -> Outcome {
     Ok(())
 }
 
-fn core(db: Db) -> Arc<Core> {
-    Arc::new(Core::new(db, Arc::new(SystemClock), Arc::new(RandomIds::default())))
+fn core(config: &Config, db: Db) -> Outcome<Arc<Core>> {
+    let mut core = Core::new(db, Arc::new(SystemClock), Arc::new(RandomIds::default()));
+    core.outbound = outbound(&config.outside)?;
+    core.vault = vault(&config.outside);
+    core.public_url.clone_from(&config.public_url);
+    Ok(Arc::new(core))
+}
+
+fn outbound(outside: &Outside) -> Outcome<Outbound> {
+    let authorities = match &outside.ca_file {
+        Some(path) => {
+            let read = read_authorities(&files::read(path, files::CONFIG_BYTES_MAX)?);
+            read.map_err(|error| {
+                Failure::failed(format!("`outbound.ca_file`, `{}`: {error}", path.display()))
+            })?
+        }
+        None => Vec::new(),
+    };
+    let reach = if outside.allow_private { Reach::Private } else { Reach::Public };
+    Ok(Outbound::new(outbound::Options { reach, authorities, ..outbound::Options::default() }))
+}
+
+fn vault(outside: &Outside) -> Vault {
+    let key = |secret: &Secret| vault::parse_key(secret.expose());
+    match outside.secrets_key.as_ref().and_then(key) {
+        Some(current) => Vault::new(current, outside.previous_secrets_key.as_ref().and_then(key)),
+        None => Vault::default(),
+    }
 }
 
 /// Gives a core its plugins, which are compiled into the data folder's cache.

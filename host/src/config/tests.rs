@@ -113,9 +113,26 @@ fn a_secret_is_never_printed() {
 }
 
 #[test]
+fn a_key_of_secrets_is_32_bytes_in_base64_and_the_previous_one_needs_it() {
+    let key = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+    let config = load(&sources(&[("HOSPES_SECRETS_KEY", key)], &[])).unwrap();
+    assert_eq!(config.outside.secrets_key.unwrap().expose(), key);
+    assert!(load(&sources(&[("HOSPES_SECRETS_KEY", "hunter2")], &[])).is_err());
+    let alone = load(&sources(&[("HOSPES_SECRETS_PREVIOUS_KEY", key)], &[])).unwrap_err();
+    assert_eq!(
+        alone.faults,
+        [
+            "`secrets.previous_key` (environment HOSPES_SECRETS_PREVIOUS_KEY) is there without `secrets.key`; set that one"
+        ]
+    );
+}
+
+#[test]
 fn every_default_and_example_of_the_table_passes_its_own_check() {
     for setting in SETTINGS {
-        for text in setting.default.into_iter().chain(setting.example.split(" or ")) {
+        // A key has no example but the command that makes one: what stands in a manual would be used.
+        let examples = setting.example.split(" or ").filter(|example| !example.contains('`'));
+        for text in setting.default.into_iter().chain(examples) {
             let mut pairs = vec![(setting.key, text)];
             if setting.key.starts_with("database.") && setting.key != "database.url" {
                 pairs.push(("database.url", "postgres://app:x@db/crm"));

@@ -117,6 +117,12 @@ codes! {
         BadColumn = "bad_column",
         Utf16 = "utf16",
         Empty = "empty",
+        UrlScheme = "url_scheme",
+        UrlUser = "url_user",
+        UrlHost = "url_host",
+        UrlPort = "url_port",
+        UrlFragment = "url_fragment",
+        UrlSpelling = "url_spelling",
         /// What a hook has made of a record is none.
         Hook { reason } = "hook",
         NotAskedFor { grant } = "not_asked_for",
@@ -206,6 +212,7 @@ codes! {
         TenantSuspended = "tenant_suspended",
         /// A trial's transaction is taken back; nobody sees it.
         TriedOut = "tried_out",
+        SecretsKeyMissing = "secrets_key_missing",
 
         CursorExpired = "cursor_expired",
         CursorUnknown = "cursor_unknown",

@@ -38,6 +38,8 @@ use crate::domain::code::{Reason, RecordKind};
 use crate::domain::permission::Permission;
 use crate::error::{Error, Result};
 use crate::ids::Ids;
+use crate::outbound::Outbound;
+use crate::vault::Vault;
 use plugins::Plugins;
 
 /// What every use case works with; built once in `app.rs`.
@@ -54,11 +56,18 @@ pub struct Core {
     pub passwords: passwords::Passwords,
     /// The failures to sign in.
     pub throttle: throttle::Throttle,
+    /// Requests to other people's servers.
+    pub outbound: Outbound,
+    /// Secrets at rest.
+    pub vault: Vault,
+    /// The address by which others reach the server, if the operator has told it.
+    pub public_url: Option<String>,
     plugins: OnceLock<Arc<dyn Plugins>>,
 }
 
 impl Core {
-    /// A core whose plugins are connected later, because they are built on it.
+    /// A core whose plugins are connected later, because they are built on it. It keeps no
+    /// secrets and reaches public servers alone, until its fields say otherwise.
     pub fn new(db: Db, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
         Self {
             db,
@@ -67,6 +76,9 @@ impl Core {
             credentials: access::Credentials::default(),
             passwords: passwords::Passwords::default(),
             throttle: throttle::Throttle::default(),
+            outbound: Outbound::default(),
+            vault: Vault::default(),
+            public_url: None,
             plugins: OnceLock::new(),
         }
     }
