@@ -27,7 +27,8 @@ CREATE TABLE customers (
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT,
-    PRIMARY KEY (tenant, id)
+    PRIMARY KEY (tenant, id),
+    FOREIGN KEY (tenant, org_unit_id) REFERENCES org_units (tenant, id)
 );
 
 CREATE INDEX customers_search_key ON customers (tenant, search_key, id);

@@ -27,7 +27,8 @@ CREATE TABLE customers (
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     deleted_at INTEGER,
-    PRIMARY KEY (tenant, id)
+    PRIMARY KEY (tenant, id),
+    FOREIGN KEY (tenant, org_unit_id) REFERENCES org_units (tenant, id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX customers_search_key ON customers (tenant, search_key, id);

@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::filter::{Insert, Select, visible, visible_args};
-use super::{Arg, Json, Tx, args, statements};
+use super::{Arg, Json, OnConstraint as _, Tx, args, statements};
 use crate::clock::Timestamp;
 use crate::domain::actor::Visibility;
+use crate::domain::code::FaultCode;
 use crate::domain::customer::{ContactPoint, Customer, CustomerKind, Identity, Provenance, search_key};
 use crate::domain::field::{FieldEntity, Scalar};
 use crate::domain::ids::{CustomerId, OrgUnitId, TenantId, UserId};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The columns of [`CustomerRow`].
 macro_rules! columns {
@@ -275,7 +276,7 @@ pub(crate) async fn insert_many(
     if INSERT_IDENTITIES.run(tx, identities).await? < identities_max {
         return Ok(false);
     }
-    INSERT.run(tx, rows).await?;
+    INSERT.run(tx, rows).await.on_reference(unit_gone)?;
     INSERT_TAGS.run(tx, tags).await?;
     INSERT_CONTACT_POINTS.run(tx, points).await?;
     INSERT_FIELD_VALUES.run(tx, values).await?;
@@ -317,7 +318,7 @@ pub(crate) async fn update(
         details(after),
         after.updated_at,
     ];
-    if tx.execute(UPDATE, changed).await? == 0 {
+    if tx.execute(UPDATE, changed).await.on_reference(unit_gone)? == 0 {
         return Ok(Updated::Stale);
     }
     if before.identities != after.identities {
@@ -411,4 +412,9 @@ fn typed(value: &Scalar) -> [Arg; 3] {
         Scalar::Time(value) => integer = Some(value.as_micros()),
     }
     [Arg::from(text), Arg::from(integer), Arg::from(number)]
+}
+
+/// The unit was there when the change was prepared.
+fn unit_gone() -> Error {
+    Error::invalid("/org_unit_id", FaultCode::UnknownReference, "there is no such unit")
 }

@@ -4,23 +4,38 @@ use sqlx::sqlite::SqliteError;
 
 use crate::error::{Error, Result};
 
-/// A constraint that a statement has violated; mapped at the statement that can.
+/// A unique constraint that a statement has violated; mapped at the statement that can.
 #[derive(Debug, thiserror::Error)]
 #[error("a constraint of the database refused the change")]
-struct ConstraintViolated(#[source] sqlx::Error);
+struct NotUnique(#[source] sqlx::Error);
 
-/// Gives a violated unique constraint its meaning, at the statement that may violate it.
-pub(crate) trait OnUnique {
+/// A foreign key that a statement has violated; mapped at the statement that can.
+#[derive(Debug, thiserror::Error)]
+#[error("a foreign key of the database refused the change")]
+struct NotReferenced(#[source] sqlx::Error);
+
+/// Gives a violated constraint its meaning, at the statement that may violate it.
+///
+/// The unit must return what it is answered: after a refused statement its transaction is over.
+pub(crate) trait OnConstraint {
     /// Answers `conflict()` in place of a violated unique constraint.
-    ///
-    /// The unit must return it: after a refused statement its transaction is over.
     fn on_unique(self, conflict: impl FnOnce() -> Error) -> Self;
+
+    /// Answers `conflict()` in place of a violated foreign key.
+    fn on_reference(self, conflict: impl FnOnce() -> Error) -> Self;
 }
 
-impl<T> OnUnique for Result<T> {
+impl<T> OnConstraint for Result<T> {
     fn on_unique(self, conflict: impl FnOnce() -> Error) -> Self {
         self.map_err(|error| {
-            let violated = matches!(&error, Error::Internal(cause) if cause.is::<ConstraintViolated>());
+            let violated = matches!(&error, Error::Internal(cause) if cause.is::<NotUnique>());
+            if violated { conflict() } else { error }
+        })
+    }
+
+    fn on_reference(self, conflict: impl FnOnce() -> Error) -> Self {
+        self.map_err(|error| {
+            let violated = matches!(&error, Error::Internal(cause) if cause.is::<NotReferenced>());
             if violated { conflict() } else { error }
         })
     }
@@ -65,9 +80,11 @@ pub(super) fn translate(source: sqlx::Error) -> Error {
     if is_lost(&source) || is_conflict(&source) || matches!(source, sqlx::Error::PoolTimedOut) {
         return Error::unavailable(source);
     }
-    let refused = source.as_database_error().is_some_and(|database| database.is_unique_violation());
-    if refused {
-        return Error::internal(ConstraintViolated(source));
+    if source.as_database_error().is_some_and(|database| database.is_unique_violation()) {
+        return Error::internal(NotUnique(source));
+    }
+    if source.as_database_error().is_some_and(|database| database.is_foreign_key_violation()) {
+        return Error::internal(NotReferenced(source));
     }
     // BUSY, LOCKED, IOERR, FULL.
     let sqlite = matches!(sqlite_code(&source), Some(5 | 6 | 10 | 13));

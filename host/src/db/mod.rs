@@ -50,7 +50,7 @@ use futures::future::BoxFuture;
 
 pub use codec::Json;
 pub use doorbell::{Doorbell, Listener, Rung};
-pub(crate) use error::OnUnique;
+pub(crate) use error::OnConstraint;
 pub use open::{Config, OpenError, PostgresConfig};
 pub use sql::{Arg, Sql};
 pub(crate) use sql::{args, statements};

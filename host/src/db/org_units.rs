@@ -1,6 +1,6 @@
 //! Rows of org units.
 
-use super::{OnUnique as _, Tx, args, statements};
+use super::{OnConstraint as _, Tx, args, statements};
 use crate::clock::Timestamp;
 use crate::domain::code::Reason;
 use crate::domain::ids::{OrgUnitId, TenantId};
@@ -41,11 +41,26 @@ statements! {
         FROM org_units
         WHERE tenant = $1
           AND SUBSTR(path, 1, LENGTH($2)) = $2";
-    IN_USE = "
-        SELECT 1
-        WHERE EXISTS (SELECT 1 FROM org_units WHERE tenant = $1 AND parent_id = $2)
-           OR EXISTS (SELECT 1 FROM users WHERE tenant = $1 AND org_unit_id = $2)
-           OR EXISTS (SELECT 1 FROM tokens WHERE tenant = $1 AND org_unit_id = $2)";
+    // A unit may look after a million customers, whom nobody wants counted to the end.
+    COUNT_USES = "
+        SELECT
+            (SELECT COUNT(*) FROM org_units WHERE tenant = $1 AND parent_id = $2) AS units,
+            (SELECT COUNT(*) FROM users WHERE tenant = $1 AND org_unit_id = $2) AS users,
+            (SELECT COUNT(*) FROM tokens WHERE tenant = $1 AND org_unit_id = $2) AS tokens,
+            (SELECT COUNT(*) FROM (
+                SELECT 1 FROM customers WHERE tenant = $1 AND org_unit_id = $2 LIMIT $3) AS counted) AS customers";
+    HAND_OVER_CUSTOMERS = "
+        UPDATE customers
+        SET org_unit_id = $3
+        WHERE tenant = $1
+          AND org_unit_id = $2
+          AND deleted_at IS NOT NULL";
+    FORGET_TOKENS = "
+        UPDATE tokens
+        SET org_unit_id = NULL
+        WHERE tenant = $1
+          AND org_unit_id = $2
+          AND (revoked_at IS NOT NULL OR expires_at <= $3)";
     DELETE = "
         DELETE FROM org_units
         WHERE tenant = $1
@@ -130,15 +145,41 @@ pub(crate) async fn deepest(tx: &mut Tx, tenant: &TenantId, path: &str) -> Resul
     Ok(longest.unwrap_or_default())
 }
 
-/// Whether units, users or tokens belong to a unit.
-pub(crate) async fn is_in_use(tx: &mut Tx, tenant: &TenantId, id: &OrgUnitId) -> Result<bool> {
-    let found: Option<(i32,)> = tx.fetch_optional(IN_USE, args![tenant, id]).await?;
-    Ok(found.is_some())
+/// What belongs to a unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
+pub(crate) struct Uses {
+    pub(crate) units: i64,
+    pub(crate) users: i64,
+    pub(crate) tokens: i64,
+    /// Counted to [`CUSTOMERS_COUNTED_MAX`] and no further.
+    pub(crate) customers: i64,
 }
 
-/// Deletes a unit that nothing belongs to; false if there is none.
-pub(crate) async fn delete(tx: &mut Tx, tenant: &TenantId, id: &OrgUnitId) -> Result<bool> {
-    Ok(tx.execute(DELETE, args![tenant, id]).await? > 0)
+/// Customers of a unit that are counted.
+pub(crate) const CUSTOMERS_COUNTED_MAX: i64 = 1_000;
+
+/// How much belongs to a unit.
+pub(crate) async fn count_uses(tx: &mut Tx, tenant: &TenantId, id: &OrgUnitId) -> Result<Uses> {
+    tx.fetch_one(COUNT_USES, args![tenant, id, CUSTOMERS_COUNTED_MAX]).await
+}
+
+/// Takes from a unit what nobody can move any more: deleted customers, whose orders are seen by
+/// their unit, go to `parent`; tokens that are no longer good lose it.
+pub(crate) async fn clear(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    id: &OrgUnitId,
+    parent: Option<&OrgUnitId>,
+    now: Timestamp,
+) -> Result<()> {
+    tx.execute(HAND_OVER_CUSTOMERS, args![tenant, id, parent]).await?;
+    tx.execute(FORGET_TOKENS, args![tenant, id, now]).await.map(drop)
+}
+
+/// Deletes a unit to which nothing belongs; `Unavailable` if something comes at this very moment.
+pub(crate) async fn delete(tx: &mut Tx, tenant: &TenantId, id: &OrgUnitId) -> Result<()> {
+    let deleted = tx.execute(DELETE, args![tenant, id]).await.map(drop);
+    deleted.on_reference(|| Error::unavailable("a record of this unit is being made"))
 }
 
 fn code_taken(code: Option<&str>) -> Error {

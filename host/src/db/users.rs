@@ -1,6 +1,6 @@
 //! Rows of users and their roles.
 
-use super::{OnUnique as _, Tx, args, statements};
+use super::{OnConstraint as _, Tx, args, statements};
 use crate::clock::Timestamp;
 use crate::domain::actor::Locale;
 use crate::domain::code::Reason;

@@ -93,7 +93,8 @@ async fn update(
     Ok(Versioned::new(unit, version))
 }
 
-/// Deletes a unit that has neither units nor users nor tokens.
+/// Deletes a unit to which nothing belongs: no units, users, tokens or customers. What still does
+/// is counted in the refusal, and is to be moved to another unit first.
 #[utoipa::path(delete, path = "/org-units/{id}", operation_id = "delete_org_unit", tag = "access",
     params(("id" = String, Path), ("If-Match" = String, Header, description = "The `ETag` of the record, or `*`.")),
     responses((status = 204)))]

@@ -8,8 +8,9 @@ use serde_json::json;
 use super::tenants::set_only;
 use super::{Core, access, audit, check_version, require};
 use crate::clock::Timestamp;
+use crate::db::org_units::{CUSTOMERS_COUNTED_MAX, Uses};
 use crate::db::{self, Tx};
-use crate::domain::actor::Actor;
+use crate::domain::actor::{Actor, Locale};
 use crate::domain::audit::Entry;
 use crate::domain::code::{FaultCode, Reason, RecordKind};
 use crate::domain::ids::OrgUnitId;
@@ -17,6 +18,7 @@ use crate::domain::org_unit::{self, DEPTH_MAX, NewOrgUnit, OrgUnitPatch, OrgUnit
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::permission::Permission;
 use crate::error::{Error, Result};
+use crate::texts;
 
 /// Characters of one step of a path: an id and a slash.
 const STEP_CHARS: i64 = 31;
@@ -165,10 +167,15 @@ impl Update {
     }
 }
 
-/// Deletes a unit that has neither units nor users nor tokens.
+/// Deletes a unit that has neither units nor users, tokens or customers.
+///
+/// Nothing is moved behind anybody's back: who belongs to a unit decides who sees them. What is
+/// no longer there to be moved does not hold the unit: deleted customers go to the unit
+/// above, which saw them all along, and tokens that are no longer good are let go.
 ///
 /// # Errors
-/// [`Error::Forbidden`], [`Error::NotFound`], [`Error::VersionMismatch`], a conflict if it is in use.
+/// [`Error::Forbidden`], [`Error::NotFound`], [`Error::VersionMismatch`], a conflict that says
+/// how much still belongs to it.
 pub async fn delete(core: &Core, actor: &Actor, id: &OrgUnitId, version: Option<i64>) -> Result<()> {
     require(actor, Permission::OrgUnitWrite)?;
     let now = core.now();
@@ -181,17 +188,25 @@ pub async fn delete(core: &Core, actor: &Actor, id: &OrgUnitId, version: Option<
                 access::recheck(tx, actor, Permission::OrgUnitWrite, *now).await?;
                 let unit = db::org_units::find(tx, &actor.tenant, id).await?.ok_or_else(|| not_found(id))?;
                 check_version(RecordKind::OrgUnit, id, *version, unit.version)?;
-                if db::org_units::is_in_use(tx, &actor.tenant, id).await? {
-                    return Err(Error::conflict(
-                        Reason::UnitNotEmpty,
-                        "the unit still has units, users or tokens",
-                    ));
-                }
+                db::org_units::clear(tx, &actor.tenant, id, unit.parent_id.as_ref(), *now).await?;
+                check_empty(db::org_units::count_uses(tx, &actor.tenant, id).await?)?;
                 db::org_units::delete(tx, &actor.tenant, id).await?;
                 audit::append(tx, actor, *now, entry).await
             })
         })
         .await
+}
+
+fn check_empty(uses: Uses) -> Result<()> {
+    if uses == Uses::default() {
+        return Ok(());
+    }
+    let Uses { units, users, tokens, customers } = uses;
+    let more = if customers >= CUSTOMERS_COUNTED_MAX { "+" } else { "" };
+    let (units, users, tokens) = (units.to_string(), users.to_string(), tokens.to_string());
+    let code = Reason::UnitNotEmpty { units, users, tokens, customers: format!("{customers}{more}") };
+    let message = texts::say(Locale::En, &code);
+    Err(Error::conflict(code, message))
 }
 
 /// Refuses a unit that does not exist, as a fault at `/org_unit_id`. To be called
