@@ -2,8 +2,9 @@
 -- A row of `customers` holds what is shown; the tables beside it hold what is
 -- searched or unique, and are written with it.
 
--- A tenant's lifecycle stages and field definitions, both JSON. Without a row, the default model.
-CREATE TABLE customer_models (
+-- A tenant's lifecycle stages, and the definitions of the fields of all its records, both JSON.
+-- Without a row, the default model.
+CREATE TABLE models (
     tenant TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     version BIGINT NOT NULL,
     stages TEXT COLLATE "C" NOT NULL,
@@ -104,6 +105,8 @@ CREATE TABLE products (
     price_currency TEXT COLLATE "C",
     source TEXT COLLATE "C",
     external_id TEXT COLLATE "C",
+    -- Custom fields as JSON; nothing for a product without any.
+    fields TEXT COLLATE "C",
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     PRIMARY KEY (tenant, id),
@@ -113,6 +116,7 @@ CREATE TABLE products (
 
 CREATE INDEX products_class ON products (tenant, class, id) WHERE class IS NOT NULL;
 CREATE INDEX products_search_key ON products (tenant, search_key, id);
+CREATE INDEX products_updated_at ON products (tenant, updated_at, id);
 
 -- Lines and refunds are JSON: they are read and written with their order only.
 CREATE TABLE orders (
@@ -131,6 +135,8 @@ CREATE TABLE orders (
     external_id TEXT COLLATE "C",
     lines TEXT COLLATE "C" NOT NULL,
     refunds TEXT COLLATE "C" NOT NULL,
+    -- Custom fields and plugins' fields as JSON; nothing for an order without any.
+    fields TEXT COLLATE "C",
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     PRIMARY KEY (tenant, id),

@@ -91,6 +91,11 @@ pub struct Order {
     #[serde(default)]
     pub refunds: Vec<Refund>,
     #[serde(default)]
+    pub custom_fields: Map<String, Value>,
+    /// Fields of plugins by `plugin.field`.
+    #[serde(default)]
+    pub fields: BTreeMap<String, Value>,
+    #[serde(default)]
     pub created_at: Option<Timestamp>,
     #[serde(default)]
     pub updated_at: Option<Timestamp>,

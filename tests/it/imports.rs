@@ -65,7 +65,7 @@ impl<'a> Importer<'a> {
     }
 
     /// The rows of a job's error file, without the header.
-    async fn errors(&self, job: &str) -> Vec<Vec<String>> {
+    pub(crate) async fn errors(&self, job: &str) -> Vec<Vec<String>> {
         let file = self.app.get(&format!("{job}/errors")).token(&self.token).await.expect(200).text();
         let file = file.strip_prefix('\u{feff}').expect("the file begins with a mark");
         let mut lines = file.split("\r\n").filter(|line| !line.is_empty());
@@ -104,7 +104,7 @@ fn customers() -> Value {
     }})
 }
 
-fn counts(import: &Value) -> [i64; 4] {
+pub(crate) fn counts(import: &Value) -> [i64; 4] {
     ["created", "updated", "unchanged", "failed"].map(|count| import["progress"][count].as_i64().unwrap())
 }
 
@@ -321,8 +321,11 @@ both_engines! {
         importer.upload(&job, twins(30)).await;
         let stream = app.get(&format!("{job}/progress")).token(&importer.token).stream().await;
         assert_eq!(stream.headers()["content-type"], "text/event-stream");
-        let (body, ()) = tokio::join!(stream.into_body().collect(), importer.work());
-        let text = String::from_utf8(body.unwrap().to_bytes().to_vec()).unwrap();
+        let mut body = stream.into_body();
+        // The work begins once the stream has told how things stand.
+        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        let (rest, ()) = tokio::join!(body.collect(), importer.work());
+        let text = String::from_utf8([first, rest.unwrap().to_bytes()].concat()).unwrap();
         let states: Vec<Value> = text
             .lines()
             .filter_map(|line| line.strip_prefix("data:"))

@@ -61,6 +61,7 @@ pub(crate) fn concrete(path: &str) -> String {
         match prefix {
             Some((_, prefix)) if segment == "{id}" => format!("{prefix}_{}", "0".repeat(26)),
             Some(_) | None if segment == "{event}" => format!("evt_{}", "0".repeat(26)),
+            Some(_) | None if segment == "{entity}" => "customer".to_owned(),
             Some(_) | None => "nothing".to_owned(),
         }
     });

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::filter::{Insert, Select, visible, visible_args};
-use super::{Arg, Json, OnConstraint as _, Tx, args, statements};
+use super::{Arg, Json, OnConstraint as _, Tx, args, field_values, statements};
 use crate::clock::Timestamp;
 use crate::domain::actor::Visibility;
 use crate::domain::code::FaultCode;
 use crate::domain::customer::{ContactPoint, Customer, CustomerKind, Identity, Provenance, search_key};
-use crate::domain::field::{FieldEntity, Scalar};
+use crate::domain::field::FieldEntity;
+use crate::domain::field_value::FieldChanges;
 use crate::domain::ids::{CustomerId, OrgUnitId, TenantId, UserId};
 use crate::error::{Error, Result};
 
@@ -62,14 +63,6 @@ statements! {
     DELETE_TAGS = "DELETE FROM customer_tags WHERE tenant = $1 AND customer_id = $2";
     DELETE_CONTACT_POINTS = "DELETE FROM contact_points WHERE tenant = $1 AND customer_id = $2";
     DELETE_IDENTITIES = "DELETE FROM identities WHERE tenant = $1 AND customer_id = $2";
-    DELETE_FIELD_VALUES = "DELETE FROM field_values WHERE tenant = $1 AND entity = $2 AND record_id = $3";
-    DELETE_FIELD_VALUE = "
-        DELETE FROM field_values
-        WHERE tenant = $1
-          AND entity = $2
-          AND record_id = $3
-          AND namespace = $4
-          AND name = $5";
 }
 
 const INSERT: Insert = Insert {
@@ -90,13 +83,6 @@ const INSERT_IDENTITIES: Insert = Insert {
     columns: 4,
     tail: " ON CONFLICT (tenant, source, external_id) DO NOTHING",
 };
-const INSERT_FIELD_VALUES: Insert = Insert {
-    head: "INSERT INTO field_values (tenant, entity, record_id, namespace, name, text_value, integer_value,
-        number_value) VALUES",
-    columns: 8,
-    tail: "",
-};
-
 /// What a row keeps as one JSON text.
 #[derive(Serialize, Deserialize)]
 struct Details {
@@ -173,14 +159,6 @@ fn details(customer: &Customer) -> String {
     serde_json::to_string(&details).expect("details are plain data")
 }
 
-/// A value of a field and where it belongs.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct FieldValue {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-    pub(crate) value: Scalar,
-}
-
 /// The customer, if it exists and is visible.
 pub(crate) async fn find(
     tx: &mut Tx,
@@ -248,11 +226,11 @@ pub(crate) async fn find_version(tx: &mut Tx, tenant: &TenantId, id: &CustomerId
 pub(crate) async fn insert_many(
     tx: &mut Tx,
     tenant: &TenantId,
-    customers: &[(&Customer, &[FieldValue])],
+    customers: &[(&Customer, Option<&FieldChanges>)],
 ) -> Result<bool> {
     let mut rows = Vec::with_capacity(customers.len() * INSERT.columns);
-    let (mut tags, mut points, mut identities, mut values) = (vec![], vec![], vec![], vec![]);
-    for (customer, fields) in customers {
+    let (mut tags, mut points, mut identities) = (vec![], vec![], vec![]);
+    for (customer, _) in customers {
         rows.extend(args![
             tenant,
             &customer.id,
@@ -270,7 +248,6 @@ pub(crate) async fn insert_many(
         tags.extend(tag_rows(tenant, customer));
         points.extend(contact_point_rows(tenant, customer));
         identities.extend(identity_rows(tenant, customer));
-        values.extend(field_value_rows(tenant, customer, fields));
     }
     let identities_max = u64::try_from(identities.len() / INSERT_IDENTITIES.columns).unwrap_or(u64::MAX);
     if INSERT_IDENTITIES.run(tx, identities).await? < identities_max {
@@ -279,7 +256,8 @@ pub(crate) async fn insert_many(
     INSERT.run(tx, rows).await.on_reference(unit_gone)?;
     INSERT_TAGS.run(tx, tags).await?;
     INSERT_CONTACT_POINTS.run(tx, points).await?;
-    INSERT_FIELD_VALUES.run(tx, values).await?;
+    let values = customers.iter().map(|(customer, fields)| (record(&customer.id), *fields));
+    field_values::insert_many(tx, tenant, values).await?;
     Ok(true)
 }
 
@@ -336,21 +314,8 @@ pub(crate) async fn update(
         tx.execute(DELETE_CONTACT_POINTS, args![tenant, id]).await?;
         INSERT_CONTACT_POINTS.run(tx, contact_point_rows(tenant, after).collect()).await?;
     }
-    if let Some(FieldChanges { gone, set }) = fields {
-        for (namespace, name) in gone {
-            let entity = FieldEntity::Customer.as_str();
-            tx.execute(DELETE_FIELD_VALUE, args![tenant, entity, id, namespace, name]).await?;
-        }
-        INSERT_FIELD_VALUES.run(tx, field_value_rows(tenant, after, set).collect()).await?;
-    }
+    field_values::change(tx, tenant, record(id), fields).await?;
     Ok(Updated::Done)
-}
-
-/// How the rows of field values change: those that go, replaced ones among them, and those that come.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct FieldChanges {
-    pub(crate) gone: Vec<(String, String)>,
-    pub(crate) set: Vec<FieldValue>,
 }
 
 /// Hides a customer that is still at `before.version`, and frees its identities; false if it is not.
@@ -368,7 +333,7 @@ pub(crate) async fn delete(
     for statement in [DELETE_IDENTITIES, DELETE_TAGS, DELETE_CONTACT_POINTS] {
         tx.execute(statement, args![tenant, id]).await?;
     }
-    tx.execute(DELETE_FIELD_VALUES, args![tenant, FieldEntity::Customer.as_str(), id]).await?;
+    field_values::delete_all(tx, tenant, record(id)).await?;
     Ok(true)
 }
 
@@ -389,29 +354,8 @@ fn identity_rows(tenant: &TenantId, customer: &Customer) -> impl Iterator<Item =
         .flat_map(move |identity| args![tenant, &identity.source, &identity.external_id, &customer.id])
 }
 
-fn field_value_rows(
-    tenant: &TenantId,
-    customer: &Customer,
-    values: &[FieldValue],
-) -> impl Iterator<Item = Arg> {
-    values.iter().flat_map(move |FieldValue { namespace, name, value }| {
-        let mut row = args![tenant, FieldEntity::Customer.as_str(), &customer.id, namespace, name];
-        row.extend(typed(value));
-        row
-    })
-}
-
-/// The three typed columns of a value.
-fn typed(value: &Scalar) -> [Arg; 3] {
-    let (mut text, mut integer, mut number) = (None, None, None);
-    match value {
-        Scalar::Text(value) => text = Some(value.as_str()),
-        Scalar::Integer(value) => integer = Some(*value),
-        Scalar::Number(value) => number = Some(*value),
-        Scalar::Boolean(value) => integer = Some(i64::from(*value)),
-        Scalar::Time(value) => integer = Some(value.as_micros()),
-    }
-    [Arg::from(text), Arg::from(integer), Arg::from(number)]
+fn record(id: &CustomerId) -> field_values::Record<'_> {
+    (FieldEntity::Customer, id.as_str())
 }
 
 /// The unit was there when the change was prepared.

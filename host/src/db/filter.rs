@@ -3,6 +3,8 @@
 //! Text is put together from static fragments alone; every value is an argument.
 //! So the only place that runs built text cannot be made to run a caller's.
 
+use std::collections::BTreeMap;
+
 use sqlx::{SqlSafeStr as _, SqlStr};
 
 use super::{Arg, Row, Tx, args};
@@ -48,6 +50,17 @@ pub(super) fn visible_args(visibility: &Visibility) -> [Arg; 4] {
     // Every path ends with a slash, and `0` is the character after it.
     let end = path.map(|path| format!("{}0", path.trim_end_matches('/')));
     [Arg::from(all), Arg::from(user), Arg::from(path), Arg::from(end)]
+}
+
+/// External ids by their source, as arguments: one statement asks for those of one source.
+pub(super) fn by_source<'a>(
+    identities: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> BTreeMap<&'a str, Vec<Arg>> {
+    let mut by_source: BTreeMap<&str, Vec<Arg>> = BTreeMap::new();
+    for (source, external_id) in identities {
+        by_source.entry(source).or_default().push(Arg::from(external_id));
+    }
+    by_source
 }
 
 /// A statement under construction. `?` in a fragment stands for its next argument.

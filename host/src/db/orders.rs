@@ -1,21 +1,28 @@
 //! Rows of orders; lines and refunds are JSON in them.
 
-use super::filter::{Insert, Select, visible, visible_args};
+use std::collections::{BTreeSet, HashMap};
+
+use super::field_values::{self, has_field};
+use super::filter::{Insert, Select, by_source, visible, visible_args};
+use super::sort::{Key, Sort, sort};
 use super::{Arg, Json, Tx, args, statements};
 use crate::clock::Timestamp;
 use crate::domain::actor::Visibility;
+use crate::domain::field::FieldEntity;
+use crate::domain::field_value::{FieldChanges, KeptFields};
 use crate::domain::ids::{CustomerId, OrderId, TenantId};
 use crate::domain::money::{Currency, Money};
 use crate::domain::order::{Line, Order, OrderStatus, Refund};
 use crate::domain::page::{Page, PageRequest};
-use crate::domain::query::{OrderFilter, OrderSort, Position};
+use crate::domain::query::{FieldCondition, OrderFilter, OrderSort};
 use crate::error::Result;
 
 /// The columns of [`OrderRow`].
 macro_rules! columns {
     () => {
         "o.id, o.version, o.customer_id, o.status, o.channel, o.store, o.currency, o.total_minor, o.refunded_minor,
-            o.ordered_at, o.source, o.external_id, o.lines, o.refunds, o.created_at, o.updated_at"
+            o.ordered_at, o.source, o.external_id, o.lines, o.refunds, o.fields,
+            o.created_at, o.updated_at"
     };
 }
 
@@ -36,7 +43,7 @@ statements! {
     UPDATE = "
         UPDATE orders
         SET version = $4, status = $5, channel = $6, store = $7, currency = $8, total_minor = $9,
-            refunded_minor = $10, ordered_at = $11, lines = $12, refunds = $13, updated_at = $14
+            refunded_minor = $10, ordered_at = $11, lines = $12, refunds = $13, fields = $14, updated_at = $15
         WHERE tenant = $1
           AND id = $2
           AND version = $3";
@@ -56,8 +63,8 @@ statements! {
 const INSERT: Insert = Insert {
     head:
         "INSERT INTO orders (tenant, id, version, customer_id, status, channel, store, currency, total_minor,
-        refunded_minor, ordered_at, source, external_id, lines, refunds, created_at, updated_at) VALUES",
-    columns: 17,
+        refunded_minor, ordered_at, source, external_id, lines, refunds, fields, created_at, updated_at) VALUES",
+    columns: 18,
     tail: " ON CONFLICT (tenant, source, external_id) DO NOTHING",
 };
 
@@ -77,6 +84,7 @@ struct OrderRow {
     external_id: Option<String>,
     lines: Json<Vec<Line>>,
     refunds: Json<Vec<Refund>>,
+    fields: Option<Json<KeptFields>>,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -84,6 +92,7 @@ struct OrderRow {
 impl From<OrderRow> for Order {
     fn from(row: OrderRow) -> Self {
         let currency = Currency::parse(&row.currency).unwrap_or(Currency::XXX);
+        let KeptFields { custom_fields, fields } = row.fields.map(|kept| kept.0).unwrap_or_default();
         Self {
             id: row.id,
             version: row.version,
@@ -98,6 +107,8 @@ impl From<OrderRow> for Order {
             refunded: Money { amount_minor: row.refunded_minor, currency },
             lines: row.lines.0,
             refunds: row.refunds.0,
+            custom_fields,
+            fields,
             created_at: row.created_at,
             updated_at: row.updated_at,
         }
@@ -121,6 +132,7 @@ fn row(tenant: &TenantId, order: &Order) -> Vec<Arg> {
         order.external_id.as_deref(),
         json(&order.lines),
         json(&order.refunds),
+        field_values::kept(order.fields()),
         order.created_at,
         order.updated_at,
     ]
@@ -156,19 +168,25 @@ pub(crate) async fn find_many(
     Ok(rows.into_iter().map(Order::from).collect())
 }
 
-/// The orders that a source knows so, if they are visible; the caller bounds the number of ids.
+/// Those of the orders that their sources know so, if they are visible; the caller bounds their number.
 pub(crate) async fn find_identities(
     tx: &mut Tx,
     tenant: &TenantId,
     visibility: &Visibility,
-    source: &str,
-    external_ids: Vec<Arg>,
-) -> Result<Vec<Order>> {
-    let mut select = visible_orders(tenant, visibility);
-    select.push(" AND o.source = ?", args![source]);
-    select.push_list(" AND o.external_id IN", external_ids);
-    let rows: Vec<OrderRow> = select.fetch_all(tx).await?;
-    Ok(rows.into_iter().map(Order::from).collect())
+    identities: &BTreeSet<(&str, &str)>,
+) -> Result<HashMap<(String, String), Order>> {
+    let mut found = HashMap::new();
+    for (source, external_ids) in by_source(identities.iter().copied()) {
+        let mut select = visible_orders(tenant, visibility);
+        select.push(" AND o.source = ?", args![source]);
+        select.push_list(" AND o.external_id IN", external_ids);
+        let rows: Vec<OrderRow> = select.fetch_all(tx).await?;
+        found.extend(rows.into_iter().map(Order::from).map(|order| {
+            let external_id = order.external_id.clone().unwrap_or_default();
+            ((source.to_owned(), external_id), order)
+        }));
+    }
+    Ok(found)
 }
 
 fn visible_orders(tenant: &TenantId, visibility: &Visibility) -> Select {
@@ -191,14 +209,30 @@ pub(crate) async fn find_version(tx: &mut Tx, tenant: &TenantId, id: &OrderId) -
 }
 
 /// Inserts orders whose customers exist; false if the identity of one is taken.
-pub(crate) async fn insert_many(tx: &mut Tx, tenant: &TenantId, orders: &[&Order]) -> Result<bool> {
-    let args = orders.iter().flat_map(|order| row(tenant, order)).collect();
+pub(crate) async fn insert_many(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    orders: &[(&Order, Option<&FieldChanges>)],
+) -> Result<bool> {
+    let args = orders.iter().flat_map(|(order, _)| row(tenant, order)).collect();
     let inserted = INSERT.run(tx, args).await?;
+    let values = orders.iter().map(|(order, fields)| (record(&order.id), *fields));
+    field_values::insert_many(tx, tenant, values).await?;
     Ok(inserted == u64::try_from(orders.len()).unwrap_or(u64::MAX))
 }
 
+fn record(id: &OrderId) -> field_values::Record<'_> {
+    (FieldEntity::Order, id.as_str())
+}
+
 /// Replaces an order that is still at version `before`; false if it is not.
-pub(crate) async fn update(tx: &mut Tx, tenant: &TenantId, before: i64, after: &Order) -> Result<bool> {
+pub(crate) async fn update(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    before: i64,
+    after: &Order,
+    fields: Option<&FieldChanges>,
+) -> Result<bool> {
     let args = args![
         tenant,
         &after.id,
@@ -213,9 +247,14 @@ pub(crate) async fn update(tx: &mut Tx, tenant: &TenantId, before: i64, after: &
         after.ordered_at,
         json(&after.lines),
         json(&after.refunds),
+        field_values::kept(after.fields()),
         after.updated_at,
     ];
-    Ok(tx.execute(UPDATE, args).await? > 0)
+    let is_updated = tx.execute(UPDATE, args).await? > 0;
+    if is_updated {
+        field_values::change(tx, tenant, record(&after.id), fields).await?;
+    }
+    Ok(is_updated)
 }
 
 /// One customer's orders by one channel in one currency; cancelled ones do not count.
@@ -247,9 +286,9 @@ pub(crate) async fn list(
     (filter, sort): (&OrderFilter, OrderSort),
     page: &PageRequest,
 ) -> Result<Page<Order>> {
-    let OrderFilter { customer_id, status, channel, store, identity, since, until, updated_since } = filter;
-    let (list, after, by) = clauses(sort);
-    let position = Position::of(page, list)?;
+    let OrderFilter { customer_id, status, channel, store, identity, since, until, updated_since, fields } =
+        filter;
+    let order = order(sort);
     let mut select = visible_orders(tenant, visibility);
     select.push_some(" AND o.customer_id = ?", customer_id.as_ref());
     select.push_some(" AND o.status = ?", status.map(OrderStatus::as_str));
@@ -261,48 +300,28 @@ pub(crate) async fn list(
     select.push_some(" AND o.ordered_at >= ?", *since);
     select.push_some(" AND o.ordered_at < ?", *until);
     select.push_some(" AND o.updated_at >= ?", *updated_since);
-    if let Some(Position { number, id, .. }) = position {
-        let is_by_id = matches!(sort, OrderSort::Id | OrderSort::IdDescending);
-        let key = if is_by_id { None } else { Some(Arg::from(number.unwrap_or_default())) };
-        select.push(after, key.into_iter().chain([Arg::from(id)]).collect());
+    for FieldCondition { namespace, name, comparison, value } in fields {
+        let has = has_field!("o", "order");
+        field_values::push_condition(&mut select, has, (namespace, name), *comparison, value);
     }
-    select.push(by, args![page.fetch()]);
+    order.push(&mut select, page)?;
     let rows: Vec<OrderRow> = select.fetch_all(tx).await?;
-    let rows = rows.into_iter().map(Order::from).collect();
-    Ok(Page::of(page, rows, |order: &Order| {
-        let number = match sort {
-            OrderSort::Id | OrderSort::IdDescending => None,
-            OrderSort::OrderedAt | OrderSort::OrderedAtDescending => Some(order.ordered_at.as_micros()),
-            OrderSort::UpdatedAt | OrderSort::UpdatedAtDescending => Some(order.updated_at.as_micros()),
-        };
-        Position { list: list.to_owned(), text: None, number, id: order.id.to_string() }
-    }))
+    Ok(order.page(page, rows.into_iter().map(Order::from).collect(), |order| order.id.to_string()))
 }
 
-/// The name of a list in this order, where a page of it goes on, and the order itself.
-const fn clauses(sort: OrderSort) -> (&'static str, &'static str, &'static str) {
+const fn order(sort: OrderSort) -> Sort<Order> {
+    const ORDERED_AT: Key<Order> = Key::Number(|order| order.ordered_at.as_micros());
+    const UPDATED_AT: Key<Order> = Key::Number(|order| order.updated_at.as_micros());
     match sort {
-        OrderSort::Id => ("orders:id", " AND o.id > ?", " ORDER BY o.id LIMIT ?"),
-        OrderSort::IdDescending => ("orders:-id", " AND o.id < ?", " ORDER BY o.id DESC LIMIT ?"),
-        OrderSort::OrderedAt => (
-            "orders:ordered_at",
-            " AND (o.ordered_at, o.id) > (?, ?)",
-            " ORDER BY o.ordered_at, o.id LIMIT ?",
-        ),
-        OrderSort::OrderedAtDescending => (
-            "orders:-ordered_at",
-            " AND (o.ordered_at, o.id) < (?, ?)",
-            " ORDER BY o.ordered_at DESC, o.id DESC LIMIT ?",
-        ),
-        OrderSort::UpdatedAt => (
-            "orders:updated_at",
-            " AND (o.updated_at, o.id) > (?, ?)",
-            " ORDER BY o.updated_at, o.id LIMIT ?",
-        ),
-        OrderSort::UpdatedAtDescending => (
-            "orders:-updated_at",
-            " AND (o.updated_at, o.id) < (?, ?)",
-            " ORDER BY o.updated_at DESC, o.id DESC LIMIT ?",
-        ),
+        OrderSort::Id => sort!("orders:id", Key::Id, "o.id"),
+        OrderSort::IdDescending => sort!("orders:-id", Key::Id, "o.id" DESC),
+        OrderSort::OrderedAt => sort!("orders:ordered_at", ORDERED_AT, "o.ordered_at", "o.id"),
+        OrderSort::OrderedAtDescending => {
+            sort!("orders:-ordered_at", ORDERED_AT, "o.ordered_at", "o.id" DESC)
+        }
+        OrderSort::UpdatedAt => sort!("orders:updated_at", UPDATED_AT, "o.updated_at", "o.id"),
+        OrderSort::UpdatedAtDescending => {
+            sort!("orders:-updated_at", UPDATED_AT, "o.updated_at", "o.id" DESC)
+        }
     }
 }

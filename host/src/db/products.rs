@@ -1,35 +1,40 @@
 //! Rows of products.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
-use super::filter::{Insert, Select};
-use super::{Arg, Tx, args, statements};
+use super::field_values::{self, has_field};
+use super::filter::{Insert, Select, by_source};
+use super::sort::{Key, Sort, sort};
+use super::{Arg, Json, Tx, args, statements};
 use crate::clock::Timestamp;
 use crate::domain::customer::search_key;
+use crate::domain::field::FieldEntity;
+use crate::domain::field_value::{FieldChanges, KeptFields};
 use crate::domain::ids::{ProductId, TenantId};
 use crate::domain::money::{Currency, Money};
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::product::Product;
-use crate::domain::query::{Position, ProductFilter};
+use crate::domain::query::{FieldCondition, ProductFilter, ProductSort};
 use crate::error::Result;
 
 /// The columns of [`ProductRow`].
 macro_rules! columns {
     () => {
-        "id, version, sku, name, class, price_minor, price_currency, source, external_id, created_at, updated_at"
+        "p.id, p.version, p.sku, p.name, p.class, p.price_minor, p.price_currency, p.source, p.external_id, p.fields,
+            p.created_at, p.updated_at"
     };
 }
 
 statements! {
     FIND = concat!("
         SELECT ", columns!(), "
-        FROM products
-        WHERE tenant = $1
-          AND id = $2");
+        FROM products p
+        WHERE p.tenant = $1
+          AND p.id = $2");
     UPDATE = "
         UPDATE products
         SET version = $4, sku = $5, name = $6, search_key = $7, class = $8, price_minor = $9,
-            price_currency = $10, updated_at = $11
+            price_currency = $10, fields = $11, updated_at = $12
         WHERE tenant = $1
           AND id = $2
           AND version = $3
@@ -49,8 +54,8 @@ statements! {
 const INSERT: Insert = Insert {
     head:
         "INSERT INTO products (tenant, id, version, sku, name, search_key, class, price_minor, price_currency,
-        source, external_id, created_at, updated_at) VALUES",
-    columns: 13,
+        source, external_id, fields, created_at, updated_at) VALUES",
+    columns: 14,
     // Either of two keys may be taken.
     tail: " ON CONFLICT DO NOTHING",
 };
@@ -66,6 +71,7 @@ struct ProductRow {
     price_currency: Option<String>,
     source: Option<String>,
     external_id: Option<String>,
+    fields: Option<Json<KeptFields>>,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -85,6 +91,7 @@ impl From<ProductRow> for Product {
                 .map(|(amount_minor, currency)| Money { amount_minor, currency }),
             source: row.source,
             external_id: row.external_id,
+            custom_fields: row.fields.map(|fields| fields.0.custom_fields).unwrap_or_default(),
             created_at: row.created_at,
             updated_at: row.updated_at,
         }
@@ -103,15 +110,11 @@ pub(crate) async fn find_identities(
     tenant: &TenantId,
     identities: &BTreeSet<(&str, &str)>,
 ) -> Result<HashMap<(String, String), Product>> {
-    let mut by_source: BTreeMap<&str, Vec<Arg>> = BTreeMap::new();
-    for (source, external_id) in identities {
-        by_source.entry(source).or_default().push(Arg::from(*external_id));
-    }
     let mut found = HashMap::new();
-    for (source, external_ids) in by_source {
+    for (source, external_ids) in by_source(identities.iter().copied()) {
         let mut select = all(tenant);
-        select.push(" AND source = ?", args![source]);
-        select.push_list(" AND external_id IN", external_ids);
+        select.push(" AND p.source = ?", args![source]);
+        select.push_list(" AND p.external_id IN", external_ids);
         let rows: Vec<ProductRow> = select.fetch_all(tx).await?;
         found.extend(rows.into_iter().map(Product::from).map(|product| {
             let external_id = product.external_id.clone().unwrap_or_default();
@@ -124,18 +127,22 @@ pub(crate) async fn find_identities(
 /// Those of the products that have these codes; the caller bounds their number.
 pub(crate) async fn find_skus(tx: &mut Tx, tenant: &TenantId, skus: &BTreeSet<&str>) -> Result<Vec<Product>> {
     let mut select = all(tenant);
-    select.push_list(" AND sku IN", skus.iter().map(|sku| Arg::from(*sku)).collect());
+    select.push_list(" AND p.sku IN", skus.iter().map(|sku| Arg::from(*sku)).collect());
     let rows: Vec<ProductRow> = select.fetch_all(tx).await?;
     Ok(rows.into_iter().map(Product::from).collect())
 }
 
 fn all(tenant: &TenantId) -> Select {
-    Select::new(concat!("SELECT ", columns!(), " FROM products WHERE tenant = ?"), args![tenant])
+    Select::new(concat!("SELECT ", columns!(), " FROM products p WHERE p.tenant = ?"), args![tenant])
 }
 
 /// Inserts products; false if the code or identity of one is taken.
-pub(crate) async fn insert_many(tx: &mut Tx, tenant: &TenantId, products: &[&Product]) -> Result<bool> {
-    let args = products.iter().flat_map(|product| {
+pub(crate) async fn insert_many(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    products: &[(&Product, Option<&FieldChanges>)],
+) -> Result<bool> {
+    let args = products.iter().flat_map(|(product, _)| {
         args![
             tenant,
             &product.id,
@@ -148,16 +155,25 @@ pub(crate) async fn insert_many(tx: &mut Tx, tenant: &TenantId, products: &[&Pro
             product.price.as_ref().map(|price| price.currency.as_str()),
             product.source.as_deref(),
             product.external_id.as_deref(),
+            field_values::kept(product.fields()),
             product.created_at,
             product.updated_at,
         ]
     });
     let inserted = INSERT.run(tx, args.collect()).await?;
+    let values = products.iter().map(|(product, fields)| (record(&product.id), *fields));
+    field_values::insert_many(tx, tenant, values).await?;
     Ok(inserted == u64::try_from(products.len()).unwrap_or(u64::MAX))
 }
 
 /// Replaces a product that is still at version `before`; false if it is not, or its new code is taken.
-pub(crate) async fn update(tx: &mut Tx, tenant: &TenantId, before: i64, after: &Product) -> Result<bool> {
+pub(crate) async fn update(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    before: i64,
+    after: &Product,
+    fields: Option<&FieldChanges>,
+) -> Result<bool> {
     let args = args![
         tenant,
         &after.id,
@@ -169,39 +185,67 @@ pub(crate) async fn update(tx: &mut Tx, tenant: &TenantId, before: i64, after: &
         after.class.as_deref(),
         after.price.map(|price| price.amount_minor),
         after.price.as_ref().map(|price| price.currency.as_str()),
+        field_values::kept(after.fields()),
         after.updated_at,
     ];
-    Ok(tx.execute(UPDATE, args).await? > 0)
+    let is_updated = tx.execute(UPDATE, args).await? > 0;
+    if is_updated {
+        field_values::change(tx, tenant, record(&after.id), fields).await?;
+    }
+    Ok(is_updated)
 }
 
 /// Removes a product that is still at version `before`; false if it is not.
 pub(crate) async fn delete(tx: &mut Tx, tenant: &TenantId, id: &ProductId, before: i64) -> Result<bool> {
-    Ok(tx.execute(DELETE, args![tenant, id, before]).await? > 0)
+    if tx.execute(DELETE, args![tenant, id, before]).await? == 0 {
+        return Ok(false);
+    }
+    field_values::delete_all(tx, tenant, record(id)).await?;
+    Ok(true)
 }
 
-/// One page of the products that the filter holds for, in the order of their ids.
+fn record(id: &ProductId) -> field_values::Record<'_> {
+    (FieldEntity::Product, id.as_str())
+}
+
+/// One page of the products that the filter holds for.
 pub(crate) async fn list(
     tx: &mut Tx,
     tenant: &TenantId,
-    filter: &ProductFilter,
+    (filter, sort): (&ProductFilter, ProductSort),
     page: &PageRequest,
 ) -> Result<Page<Product>> {
-    const LIST: &str = "products:id";
-    let ProductFilter { sku, class, name_prefix } = filter;
+    let ProductFilter { sku, class, name_prefix, fields } = filter;
+    let order = order(sort);
     let mut select = all(tenant);
-    select.push_some(" AND sku = ?", sku.as_deref());
-    select.push_some(" AND class = ?", class.as_deref());
+    select.push_some(" AND p.sku = ?", sku.as_deref());
+    select.push_some(" AND p.class = ?", class.as_deref());
     if let Some(prefix) = name_prefix {
-        select.push_prefix(" AND search_key >= ? AND search_key < ?", &search_key(prefix));
+        select.push_prefix(" AND p.search_key >= ? AND p.search_key < ?", &search_key(prefix));
     }
-    let after = Position::of(page, LIST)?;
-    select.push_some(" AND id > ?", after.map(|position| position.id));
-    select.push(" ORDER BY id LIMIT ?", args![page.fetch()]);
+    for FieldCondition { namespace, name, comparison, value } in fields {
+        let has = has_field!("p", "product");
+        field_values::push_condition(&mut select, has, (namespace, name), *comparison, value);
+    }
+    order.push(&mut select, page)?;
     let rows: Vec<ProductRow> = select.fetch_all(tx).await?;
-    Ok(Page::of(page, rows.into_iter().map(Product::from).collect(), |product: &Product| Position {
-        list: LIST.to_owned(),
-        text: None,
-        number: None,
-        id: product.id.to_string(),
-    }))
+    Ok(order.page(page, rows.into_iter().map(Product::from).collect(), |product| product.id.to_string()))
+}
+
+const fn order(sort: ProductSort) -> Sort<Product> {
+    const SKU: Key<Product> = Key::Text(|product| product.sku.clone());
+    const NAME: Key<Product> = Key::Text(|product| search_key(&product.name));
+    const UPDATED_AT: Key<Product> = Key::Number(|product| product.updated_at.as_micros());
+    match sort {
+        ProductSort::Id => sort!("products:id", Key::Id, "p.id"),
+        ProductSort::IdDescending => sort!("products:-id", Key::Id, "p.id" DESC),
+        ProductSort::Sku => sort!("products:sku", SKU, "p.sku", "p.id"),
+        ProductSort::SkuDescending => sort!("products:-sku", SKU, "p.sku", "p.id" DESC),
+        ProductSort::Name => sort!("products:name", NAME, "p.search_key", "p.id"),
+        ProductSort::NameDescending => sort!("products:-name", NAME, "p.search_key", "p.id" DESC),
+        ProductSort::UpdatedAt => sort!("products:updated_at", UPDATED_AT, "p.updated_at", "p.id"),
+        ProductSort::UpdatedAtDescending => {
+            sort!("products:-updated_at", UPDATED_AT, "p.updated_at", "p.id" DESC)
+        }
+    }
 }

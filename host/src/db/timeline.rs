@@ -3,11 +3,12 @@
 use serde_json::{Map, Value};
 
 use super::filter::{Insert, Select};
+use super::sort::{Key, Sort, sort};
 use super::{Json, Tx, args, statements};
 use crate::clock::Timestamp;
 use crate::domain::ids::{CustomerId, TenantId, TimelineId, UserId};
 use crate::domain::page::{Page, PageRequest};
-use crate::domain::query::{Position, TimelineFilter};
+use crate::domain::query::TimelineFilter;
 use crate::domain::timeline::{Category, Direction, TimelineEntry};
 use crate::error::Result;
 
@@ -176,7 +177,8 @@ pub(crate) async fn list(
     filter: &TimelineFilter,
     page: &PageRequest,
 ) -> Result<Page<TimelineEntry>> {
-    const LIST: &str = "timeline";
+    const OCCURRED_AT: Key<TimelineEntry> = Key::Number(|entry| entry.occurred_at.as_micros());
+    const LATEST_FIRST: Sort<TimelineEntry> = sort!("timeline", OCCURRED_AT, "occurred_at", "id" DESC);
     let TimelineFilter { category, kind, channel, since, until } = filter;
     let mut select = Select::new(
         concat!("SELECT ", columns!(), " FROM timeline WHERE tenant = ? AND customer_id = ?"),
@@ -187,16 +189,8 @@ pub(crate) async fn list(
     select.push_some(" AND channel = ?", channel.as_deref());
     select.push_some(" AND occurred_at >= ?", *since);
     select.push_some(" AND occurred_at < ?", *until);
-    if let Some(Position { number, id, .. }) = Position::of(page, LIST)? {
-        select.push(" AND (occurred_at, id) < (?, ?)", args![number.unwrap_or_default(), id]);
-    }
-    select.push(" ORDER BY occurred_at DESC, id DESC LIMIT ?", args![page.fetch()]);
+    LATEST_FIRST.push(&mut select, page)?;
     let rows: Vec<EntryRow> = select.fetch_all(tx).await?;
     let rows = rows.into_iter().map(TimelineEntry::from).collect();
-    Ok(Page::of(page, rows, |entry: &TimelineEntry| Position {
-        list: LIST.to_owned(),
-        text: None,
-        number: Some(entry.occurred_at.as_micros()),
-        id: entry.id.to_string(),
-    }))
+    Ok(LATEST_FIRST.page(page, rows, |entry| entry.id.to_string()))
 }

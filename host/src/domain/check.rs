@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::patch::Patch;
 use crate::domain::code::FaultCode;
 use crate::error::{Error, Fault, Result};
 
@@ -162,6 +163,15 @@ pub fn merge(target: &mut Map<String, Value>, patch: Map<String, Value>) {
                 target.insert(name, value);
             }
         }
+    }
+}
+
+/// Applies a member of a merge patch that is a document.
+pub fn merge_patch(target: &mut Map<String, Value>, patch: Patch<Map<String, Value>>) {
+    match patch {
+        Patch::Absent => {}
+        Patch::Null => target.clear(),
+        Patch::Value(patch) => merge(target, patch),
     }
 }
 

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::check::{Faults, merge};
-use super::field::Model;
+use super::check::{Faults, merge_patch};
+use super::field::{FieldEntity, Model};
+use super::field_value::Fields;
 use super::ids::{CustomerId, OrgUnitId, UserId};
 use super::patch::Patch;
 use crate::clock::Timestamp;
@@ -115,6 +116,20 @@ fn phone_key(number: &str) -> String {
 #[must_use]
 pub fn contact_search_keys(value: &str) -> [String; 2] {
     [search_key(value), phone_key(value)]
+}
+
+/// Ways to reach a customer, and others that are not among them yet. Whichever of a kind is the
+/// first to use stays that.
+#[must_use]
+pub fn with_contact_points(mut points: Vec<ContactPoint>, added: Vec<ContactPoint>) -> Vec<ContactPoint> {
+    for mut point in added {
+        let mut same_kind = points.iter().filter(|known| known.kind == point.kind).peekable();
+        point.primary &= same_kind.peek().is_none();
+        if same_kind.all(|known| known.search_value() != point.search_value()) {
+            points.push(point);
+        }
+    }
+    points
 }
 
 /// Who a customer is in another system.
@@ -449,14 +464,6 @@ fn replace<T>(target: &mut T, patch: Patch<T>, cleared: impl FnOnce() -> T) {
     }
 }
 
-fn merge_patch(target: &mut Map<String, Value>, patch: Patch<Map<String, Value>>) {
-    match patch {
-        Patch::Absent => {}
-        Patch::Null => target.clear(),
-        Patch::Value(patch) => merge(target, patch),
-    }
-}
-
 impl Customer {
     /// Brings the record into its one form and notes what is wrong with it.
     ///
@@ -474,7 +481,7 @@ impl Customer {
         self.settle_identities(faults);
         faults.document("/preferences", &self.preferences);
         let kept = before.map(|before| &before.custom_fields);
-        model.settle_values(&mut self.custom_fields, kept, faults);
+        model.settle_values(FieldEntity::Customer, &mut self.custom_fields, kept, faults);
         if let Some(provenance) = &self.provenance {
             faults.text("/provenance/source", &provenance.source, super::check::SOURCE_CHARS_MAX);
         }
@@ -532,6 +539,12 @@ impl Customer {
                 faults.add(pointer, FaultCode::NotUnique, "the same identity is named twice");
             }
         }
+    }
+
+    /// Its fields.
+    #[must_use]
+    pub fn fields(&self) -> Fields<'_> {
+        Fields { custom_fields: &self.custom_fields, fields: Some(&self.fields) }
     }
 
     /// The record as the API shows it.

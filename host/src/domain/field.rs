@@ -1,4 +1,4 @@
-//! A tenant's model of its customers: lifecycle stages, and the custom fields of the tenant and of plugins.
+//! A tenant's model of its records: the stages of a customer's life, and the fields of the tenant and of plugins.
 
 use std::cmp::Ordering;
 
@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::check::{Faults, escaped};
+use super::permission::Role;
 use crate::clock::Timestamp;
 use crate::domain::code::{FaultCode, TypeName};
 
@@ -95,6 +96,10 @@ impl FieldType {
 pub enum FieldEntity {
     /// A customer.
     Customer,
+    /// A product.
+    Product,
+    /// An order.
+    Order,
 }
 
 impl FieldEntity {
@@ -103,6 +108,8 @@ impl FieldEntity {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Customer => "customer",
+            Self::Product => "product",
+            Self::Order => "order",
         }
     }
 }
@@ -127,7 +134,7 @@ pub struct FieldDefinition {
     pub namespace: String,
     /// The record that has the field.
     pub entity: FieldEntity,
-    /// The name in records, `snake_case`; unique in its namespace.
+    /// The name in records, `snake_case`; unique in its namespace and record.
     #[schema(min_length = 1, max_length = 50)]
     pub name: String,
     /// The type of its values; never changes.
@@ -135,6 +142,10 @@ pub struct FieldDefinition {
     pub kind: FieldType,
     /// The name for people.
     pub label: Label,
+    /// Who may read a plugin's field beside owners and admins; whoever may read the record, if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 9)]
+    pub roles: Vec<Role>,
     /// Whether a record must have a value; records from before keep lacking it until they are changed.
     #[serde(default)]
     pub required: bool,
@@ -165,19 +176,22 @@ pub struct FieldDeclaration {
     pub kind: FieldType,
     /// The name for people.
     pub label: Label,
+    /// Who may read it; whoever may read the record, if empty.
+    pub roles: Vec<Role>,
 }
 
 impl FieldDeclaration {
     /// The definition in the namespace of `plugin`.
     #[must_use]
     pub fn into_definition(self, plugin: &str) -> FieldDefinition {
-        let Self { entity, name, kind, label } = self;
+        let Self { entity, name, kind, label, roles } = self;
         FieldDefinition {
             namespace: plugin.to_owned(),
             entity,
             name,
             kind,
             label,
+            roles,
             required: false,
             max_length: None,
             minimum: None,
@@ -230,6 +244,12 @@ impl Scalar {
 }
 
 impl FieldDefinition {
+    /// Whether it is this one.
+    #[must_use]
+    pub fn is(&self, entity: FieldEntity, namespace: &str, name: &str) -> bool {
+        self.entity == entity && self.namespace == namespace && self.name == name
+    }
+
     /// The name that filters and plugins use: `name`, or `plugin.name`.
     #[must_use]
     pub fn full_name(&self) -> String {
@@ -418,15 +438,15 @@ impl Model {
 
     /// The definition of a field.
     #[must_use]
-    pub fn field(&self, namespace: &str, name: &str) -> Option<&FieldDefinition> {
-        self.fields.iter().find(|field| field.namespace == namespace && field.name == name)
+    pub fn field(&self, entity: FieldEntity, namespace: &str, name: &str) -> Option<&FieldDefinition> {
+        self.fields.iter().find(|field| field.is(entity, namespace, name))
     }
 
     /// The definition of a field by `name` or `plugin.name`.
     #[must_use]
-    pub fn field_named(&self, full_name: &str) -> Option<&FieldDefinition> {
+    pub fn field_named(&self, entity: FieldEntity, full_name: &str) -> Option<&FieldDefinition> {
         let (namespace, name) = full_name.split_once('.').unwrap_or(("", full_name));
-        self.field(namespace, name)
+        self.field(entity, namespace, name)
     }
 
     /// Brings the tenant's own values of a record into their one form and notes what is wrong with them.
@@ -435,26 +455,53 @@ impl Model {
     /// has become stricter, so that an unrelated change is not refused.
     pub fn settle_values(
         &self,
+        entity: FieldEntity,
         values: &mut Map<String, Value>,
         kept: Option<&Map<String, Value>>,
         faults: &mut Faults,
     ) {
-        for (name, value) in values.iter_mut() {
-            if kept.and_then(|kept| kept.get(name)) == Some(&*value) {
-                continue;
-            }
-            let pointer = format!("/custom_fields/{}", escaped(name));
-            match self.field("", name).map(|field| field.read(value)) {
-                None => faults.add(pointer, FaultCode::UnknownField, format!("there is no field `{name}`")),
-                Some(Err((code, message))) => faults.add(pointer, code, message),
-                Some(Ok(scalar)) => *value = scalar.to_json().expect("only finite numbers are read"),
-            }
-        }
-        for field in self.fields.iter().filter(|field| field.namespace.is_empty() && field.required) {
+        settle("/custom_fields", values, kept, |name| self.field(entity, "", name), faults);
+        let own = self.fields.iter().filter(|field| field.entity == entity && field.namespace.is_empty());
+        for field in own.filter(|field| field.required) {
             if !values.contains_key(&field.name) {
                 let pointer = format!("/custom_fields/{}", field.name);
                 faults.add(pointer, FaultCode::Required, format!("`{}` is required", field.name));
             }
+        }
+    }
+
+    /// The same with the plugins' values, which a hook may have set.
+    pub fn settle_plugin_values(
+        &self,
+        entity: FieldEntity,
+        values: &mut Map<String, Value>,
+        kept: &Map<String, Value>,
+        faults: &mut Faults,
+    ) {
+        let defined = |name: &str| {
+            let (plugin, name) = name.split_once('.')?;
+            self.field(entity, plugin, name)
+        };
+        settle("/fields", values, Some(kept), defined, faults);
+    }
+}
+
+fn settle<'m>(
+    member: &str,
+    values: &mut Map<String, Value>,
+    kept: Option<&Map<String, Value>>,
+    defined: impl Fn(&str) -> Option<&'m FieldDefinition>,
+    faults: &mut Faults,
+) {
+    for (name, value) in values.iter_mut() {
+        if kept.and_then(|kept| kept.get(name)) == Some(&*value) {
+            continue;
+        }
+        let pointer = format!("{member}/{}", escaped(name));
+        match defined(name).map(|field| field.read(value)) {
+            None => faults.add(pointer, FaultCode::UnknownField, format!("there is no field `{name}`")),
+            Some(Err((code, message))) => faults.add(pointer, code, message),
+            Some(Ok(scalar)) => *value = scalar.to_json().expect("only finite numbers are read"),
         }
     }
 }
@@ -483,8 +530,8 @@ mod tests {
 
     fn definition(kind: FieldType) -> FieldDefinition {
         let label = Label::new("Field", "字段");
-        FieldDeclaration { entity: FieldEntity::Customer, name: "x".to_owned(), kind, label }
-            .into_definition("")
+        let entity = FieldEntity::Customer;
+        FieldDeclaration { entity, name: "x".to_owned(), kind, label, roles: Vec::new() }.into_definition("")
     }
 
     #[test]
@@ -514,9 +561,9 @@ mod tests {
         let mut values = json!({"x": 9}).as_object().unwrap().clone();
         let kept = values.clone();
         let mut faults = Faults::default();
-        model.settle_values(&mut values, Some(&kept), &mut faults);
+        model.settle_values(FieldEntity::Customer, &mut values, Some(&kept), &mut faults);
         assert!(faults.is_empty());
-        model.settle_values(&mut values, None, &mut faults);
+        model.settle_values(FieldEntity::Customer, &mut values, None, &mut faults);
         assert!(!faults.is_empty());
     }
 

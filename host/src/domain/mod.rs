@@ -9,6 +9,8 @@ pub mod credential;
 pub mod customer;
 pub mod event;
 pub mod field;
+pub mod field_reader;
+pub mod field_value;
 pub mod grant;
 pub mod ids;
 pub mod import;

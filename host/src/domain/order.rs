@@ -4,10 +4,12 @@
 //! the total is never below zero and never less than what has been refunded.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::check::Faults;
+use super::check::{Faults, merge, merge_patch};
 use super::customer::CustomerKind;
+use super::field::{FieldEntity, Model};
+use super::field_value::Fields;
 use super::ids::{CustomerId, OrderId, RefundId};
 use super::money::{AMOUNT_MINOR_MAX, Currency, Money};
 use super::patch::Patch;
@@ -110,7 +112,7 @@ pub struct Refund {
 }
 
 /// An order as the API shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
     /// The order's id.
@@ -145,6 +147,10 @@ pub struct Order {
     pub lines: Vec<Line>,
     /// What was given back, in the order of time.
     pub refunds: Vec<Refund>,
+    /// The tenant's own fields.
+    pub custom_fields: Map<String, Value>,
+    /// The plugins' fields, as `plugin.field`.
+    pub fields: Map<String, Value>,
     /// When the record was made.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -211,7 +217,7 @@ pub struct CustomerStub {
 }
 
 /// An order to make.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewOrder {
     /// Who has ordered; this or `customer`.
@@ -249,6 +255,9 @@ pub struct NewOrder {
     #[serde(default)]
     #[schema(max_items = 500)]
     pub lines: Vec<NewLine>,
+    /// The tenant's own fields.
+    #[serde(default)]
+    pub custom_fields: Map<String, Value>,
 }
 
 impl NewOrder {
@@ -273,6 +282,7 @@ impl NewOrder {
             ordered_at,
             total,
             lines,
+            custom_fields: stated,
         } = self;
         let lines: Vec<_> = lines.into_iter().map(Line::from).collect();
         let sum = sum_of(&lines);
@@ -280,6 +290,8 @@ impl NewOrder {
             faults.add("/total", FaultCode::Required, "an order without lines needs a total");
         }
         let total = total.or(sum).unwrap_or(Money { amount_minor: 0, currency: NO_CURRENCY });
+        let mut custom_fields = Map::new();
+        merge(&mut custom_fields, stated);
         Order {
             id,
             version: 1,
@@ -294,6 +306,8 @@ impl NewOrder {
             refunded: Money { amount_minor: 0, currency: total.currency },
             lines,
             refunds: Vec::new(),
+            custom_fields,
+            fields: Map::new(),
             created_at: now,
             updated_at: now,
         }
@@ -302,7 +316,7 @@ impl NewOrder {
     /// The patch that makes an existing order like this one; what is absent stays.
     #[must_use]
     pub fn into_patch(self) -> OrderPatch {
-        let Self { status, channel, store, ordered_at, total, lines, .. } = self;
+        let Self { status, channel, store, ordered_at, total, lines, custom_fields, .. } = self;
         OrderPatch {
             status,
             channel: Some(channel),
@@ -310,6 +324,7 @@ impl NewOrder {
             ordered_at: Some(ordered_at),
             total: total.map_or(Patch::Absent, Patch::Value),
             lines: if lines.is_empty() { Patch::Absent } else { Patch::Value(lines) },
+            custom_fields: Patch::Value(custom_fields),
         }
     }
 }
@@ -331,7 +346,7 @@ fn sum_of(lines: &[Line]) -> Option<Money> {
 }
 
 /// A merge patch (RFC 7396) over an order. When and what was ordered changes only while the order is open.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OrderPatch {
     /// How far it is.
@@ -358,12 +373,17 @@ pub struct OrderPatch {
     #[serde(skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<Vec<NewLine>>, max_items = 500)]
     pub lines: Patch<Vec<NewLine>>,
+    /// Merged into the tenant's own fields, also when the order is closed.
+    #[serde(skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = Option<Object>)]
+    pub custom_fields: Patch<Map<String, Value>>,
 }
 
 impl OrderPatch {
     /// Applies the patch.
     pub fn apply(self, order: &mut Order, faults: &mut Faults) {
-        let Self { status, channel, store, ordered_at, total, lines } = self;
+        let Self { status, channel, store, ordered_at, total, lines, custom_fields } = self;
+        merge_patch(&mut order.custom_fields, custom_fields);
         order.status = status.unwrap_or(order.status);
         if let Some(channel) = channel {
             order.channel = channel;
@@ -411,8 +431,10 @@ pub struct NewRefund {
 }
 
 impl Order {
-    /// Notes what is wrong with the record, and with how it differs from `before`.
-    pub fn settle(&mut self, faults: &mut Faults) {
+    /// Brings the record into its one form and notes what is wrong with it; `before` is the record as it stands.
+    pub fn settle(&mut self, model: &Model, before: Option<&Self>, faults: &mut Faults) {
+        let kept = before.map(|before| &before.custom_fields);
+        model.settle_values(FieldEntity::Order, &mut self.custom_fields, kept, faults);
         faults.identity("", self.source.as_deref(), self.external_id.as_deref());
         faults.text("/channel", &self.channel, CODE_CHARS_MAX);
         if let Some(store) = &self.store {
@@ -552,6 +574,12 @@ impl Order {
         self.refunds.iter().find(|refund| {
             refund.source.as_ref().zip(refund.external_id.as_ref()).is_some_and(|known| known == stated)
         })
+    }
+
+    /// Its fields.
+    #[must_use]
+    pub fn fields(&self) -> Fields<'_> {
+        Fields { custom_fields: &self.custom_fields, fields: Some(&self.fields) }
     }
 
     /// The record as the API shows it.

@@ -1,9 +1,11 @@
 //! Products: what a tenant sells.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::check::Faults;
+use super::check::{Faults, merge, merge_patch};
+use super::field::{FieldEntity, Model};
+use super::field_value::Fields;
 use super::ids::ProductId;
 use super::money::{AMOUNT_MINOR_MAX, Money};
 use super::order::{CODE_CHARS_MAX, PRODUCT_NAME_CHARS_MAX};
@@ -11,7 +13,7 @@ use super::patch::Patch;
 use crate::clock::Timestamp;
 
 /// A product as the API shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Product {
     /// The product's id.
@@ -35,6 +37,8 @@ pub struct Product {
     /// The product's id there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_id: Option<String>,
+    /// The tenant's own fields.
+    pub custom_fields: Map<String, Value>,
     /// When the record was made.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -44,7 +48,7 @@ pub struct Product {
 }
 
 /// A product to make.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewProduct {
     /// The tenant's code; no two products share one.
@@ -68,13 +72,18 @@ pub struct NewProduct {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 200)]
     pub external_id: Option<String>,
+    /// The tenant's own fields.
+    #[serde(default)]
+    pub custom_fields: Map<String, Value>,
 }
 
 impl NewProduct {
     /// The record that this makes.
     #[must_use]
     pub fn into_product(self, id: ProductId, now: Timestamp) -> Product {
-        let Self { sku, name, class, price, source, external_id } = self;
+        let Self { sku, name, class, price, source, external_id, custom_fields: stated } = self;
+        let mut custom_fields = Map::new();
+        merge(&mut custom_fields, stated);
         Product {
             id,
             version: 1,
@@ -84,6 +93,7 @@ impl NewProduct {
             price,
             source,
             external_id,
+            custom_fields,
             created_at: now,
             updated_at: now,
         }
@@ -92,18 +102,19 @@ impl NewProduct {
     /// The patch that makes an existing product like this one; what is absent stays.
     #[must_use]
     pub fn into_patch(self) -> ProductPatch {
-        let Self { sku, name, class, price, source: _, external_id: _ } = self;
+        let Self { sku, name, class, price, source: _, external_id: _, custom_fields } = self;
         ProductPatch {
             sku: Some(sku),
             name: Some(name),
             class: class.map_or(Patch::Absent, Patch::Value),
             price: price.map_or(Patch::Absent, Patch::Value),
+            custom_fields: Patch::Value(custom_fields),
         }
     }
 }
 
 /// A merge patch (RFC 7396) over a product.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProductPatch {
     /// The tenant's code; cannot be cleared.
@@ -122,12 +133,16 @@ pub struct ProductPatch {
     #[serde(skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<Money>)]
     pub price: Patch<Money>,
+    /// Merged into the tenant's own fields.
+    #[serde(skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = Option<Object>)]
+    pub custom_fields: Patch<Map<String, Value>>,
 }
 
 impl ProductPatch {
     /// Applies the patch.
     pub fn apply(self, product: &mut Product) {
-        let Self { sku, name, class, price } = self;
+        let Self { sku, name, class, price, custom_fields } = self;
         if let Some(sku) = sku {
             product.sku = sku;
         }
@@ -136,12 +151,13 @@ impl ProductPatch {
         }
         product.class = class.apply(product.class.take());
         product.price = price.apply(product.price.take());
+        merge_patch(&mut product.custom_fields, custom_fields);
     }
 }
 
 impl Product {
-    /// Notes what is wrong with the record.
-    pub fn check(&self, faults: &mut Faults) {
+    /// Brings the record into its one form and notes what is wrong with it; `before` is the record as it stands.
+    pub fn settle(&mut self, model: &Model, before: Option<&Self>, faults: &mut Faults) {
         faults.text("/sku", &self.sku, CODE_CHARS_MAX);
         faults.text("/name", &self.name, PRODUCT_NAME_CHARS_MAX);
         if let Some(class) = &self.class {
@@ -151,6 +167,14 @@ impl Product {
             faults.range("/price/amount_minor", price.amount_minor, 0, AMOUNT_MINOR_MAX);
         }
         faults.identity("", self.source.as_deref(), self.external_id.as_deref());
+        let kept = before.map(|before| &before.custom_fields);
+        model.settle_values(FieldEntity::Product, &mut self.custom_fields, kept, faults);
+    }
+
+    /// Its fields; plugins have none on products.
+    #[must_use]
+    pub fn fields(&self) -> Fields<'_> {
+        Fields { custom_fields: &self.custom_fields, fields: None }
     }
 
     /// The record as the API shows it.

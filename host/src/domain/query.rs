@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::field::{Model, Scalar};
+use super::field::{FieldEntity, Model, Scalar};
 use super::ids::{CustomerId, OrgUnitId, UserId};
 use super::order::OrderStatus;
 use super::page::PageRequest;
@@ -120,7 +120,7 @@ impl Condition {
             }
             return Ok(Self { operand: Operand::Core(core), comparison, value });
         }
-        let Some(definition) = model.field_named(field) else {
+        let Some(definition) = model.field_named(FieldEntity::Customer, field) else {
             return Err((FaultCode::UnknownField, format!("there is no field `{field}`")));
         };
         let json = value.to_json().ok_or_else(|| {
@@ -131,6 +131,51 @@ impl Condition {
         let operand =
             Operand::Field { namespace: definition.namespace.clone(), name: definition.name.clone() };
         Ok(Self { operand, comparison, value })
+    }
+}
+
+/// One condition on a defined or declared field.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldCondition {
+    /// Empty for the tenant's own fields, else the plugin's name.
+    pub namespace: String,
+    /// The name in it.
+    pub name: String,
+    /// How it compares.
+    pub comparison: Comparison,
+    /// With what.
+    pub value: Scalar,
+}
+
+impl FieldCondition {
+    /// Reads `name` or `name][gte`, the inside of `fields[…]` in a query string, and the text that it is set to.
+    ///
+    /// # Errors
+    /// A stable code and a text for a person.
+    pub fn read(
+        model: &Model,
+        entity: FieldEntity,
+        key: &str,
+        text: &str,
+    ) -> Result<Self, (FaultCode, String)> {
+        let (name, comparison) = key.split_once("][").unwrap_or((key, "eq"));
+        let Some(comparison) = Comparison::from_name(comparison) else {
+            let message = format!("`{comparison}` is none of eq, ne, lt, lte, gt, gte");
+            return Err((FaultCode::not_allowed(["eq", "ne", "lt", "lte", "gt", "gte"]), message));
+        };
+        let Some(definition) = model.field_named(entity, name) else {
+            return Err((FaultCode::UnknownField, format!("there is no field `{name}`")));
+        };
+        let value = definition.read_text(text)?;
+        let (namespace, name) = (definition.namespace.clone(), definition.name.clone());
+        Ok(Self { namespace, name, comparison, value })
+    }
+}
+
+impl From<FieldCondition> for Condition {
+    fn from(condition: FieldCondition) -> Self {
+        let FieldCondition { namespace, name, comparison, value } = condition;
+        Self { operand: Operand::Field { namespace, name }, comparison, value }
     }
 }
 
@@ -212,7 +257,7 @@ pub enum OrderSort {
 }
 
 /// What a list of orders asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct OrderFilter {
     /// Of this customer.
     pub customer_id: Option<CustomerId>,
@@ -230,10 +275,42 @@ pub struct OrderFilter {
     pub until: Option<Timestamp>,
     /// Changed at or after this time.
     pub updated_since: Option<Timestamp>,
+    /// Conditions on fields, at most [`CONDITIONS_MAX`].
+    pub fields: Vec<FieldCondition>,
 }
 
-/// What a list of products asks for; ordered by id.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The column that a list of products is ordered by; ties go by id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub enum ProductSort {
+    /// The id: the order in which the records were made.
+    #[default]
+    #[serde(rename = "id")]
+    Id,
+    /// The latest first.
+    #[serde(rename = "-id")]
+    IdDescending,
+    /// The code.
+    #[serde(rename = "sku")]
+    Sku,
+    /// The code, backwards.
+    #[serde(rename = "-sku")]
+    SkuDescending,
+    /// The name, without regard to case.
+    #[serde(rename = "name")]
+    Name,
+    /// The name, backwards.
+    #[serde(rename = "-name")]
+    NameDescending,
+    /// The last change, the oldest first.
+    #[serde(rename = "updated_at")]
+    UpdatedAt,
+    /// The last change, the newest first.
+    #[serde(rename = "-updated_at")]
+    UpdatedAtDescending,
+}
+
+/// What a list of products asks for.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProductFilter {
     /// With this code.
     pub sku: Option<String>,
@@ -241,6 +318,8 @@ pub struct ProductFilter {
     pub class: Option<String>,
     /// The name begins with it, without regard to case.
     pub name_prefix: Option<String>,
+    /// Conditions on fields, at most [`CONDITIONS_MAX`].
+    pub fields: Vec<FieldCondition>,
 }
 
 /// What a list of a customer's timeline asks for; the latest first.

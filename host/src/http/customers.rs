@@ -11,17 +11,17 @@ use utoipa_axum::routes;
 
 use super::{
     API_PREFIX, HttpState, IfMatch, MergePatch, Page, PageRequest, Path, Result, ValidJson, ValidQuery,
-    Versioned,
+    Versioned, field_filter,
 };
 use crate::clock::Timestamp;
 use crate::domain::actor::Actor;
 use crate::domain::check::Faults;
-use crate::domain::code::FaultCode;
 use crate::domain::customer::{Customer, CustomerKind, CustomerPatch, Identity, NewCustomer};
-use crate::domain::field::{Model, Scalar};
+use crate::domain::field::{FieldEntity, Scalar};
 use crate::domain::ids::{CustomerId, OrgUnitId, UserId};
 use crate::domain::query::{Comparison, Condition, CoreField, CustomerFilter, CustomerSort, Operand};
-use crate::ops::customers::{self, Outcome, Upserted};
+use crate::ops::change::{Outcome, Upserted};
+use crate::ops::customers;
 use crate::ops::overview::{self, Overview};
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
@@ -84,7 +84,11 @@ struct ListQuery {
 }
 
 impl ListQuery {
-    fn into_filter(self, model: &Model) -> Result<(CustomerFilter, CustomerSort, PageRequest)> {
+    async fn into_filter(
+        self,
+        state: &HttpState,
+        actor: &Actor,
+    ) -> Result<(CustomerFilter, CustomerSort, PageRequest)> {
         let Self {
             name_prefix,
             tag,
@@ -114,13 +118,9 @@ impl ListQuery {
                 value: Scalar::Time(time),
             }));
         }
-        for (key, text) in fields {
-            match field_condition(model, &key, &text) {
-                Ok(condition) => conditions.push(condition),
-                Err((code, message)) => faults.add(format!("/fields[{key}]"), code, message),
-            }
-        }
         faults.finish()?;
+        let fields = field_filter::conditions(state, actor, FieldEntity::Customer, fields).await?;
+        conditions.extend(fields.into_iter().map(Condition::from));
         let filter = CustomerFilter {
             name_prefix,
             tag,
@@ -136,21 +136,6 @@ impl ListQuery {
     }
 }
 
-/// Reads `name` or `name][gte`, the inside of `fields[…]`.
-fn field_condition(model: &Model, key: &str, text: &str) -> Result<Condition, (FaultCode, String)> {
-    let (name, comparison) = key.split_once("][").unwrap_or((key, "eq"));
-    let Some(comparison) = Comparison::from_name(comparison) else {
-        let message = format!("`{comparison}` is none of eq, ne, lt, lte, gt, gte");
-        return Err((FaultCode::not_allowed(["eq", "ne", "lt", "lte", "gt", "gte"]), message));
-    };
-    let Some(definition) = model.field_named(name) else {
-        return Err((FaultCode::UnknownField, format!("there is no field `{name}`")));
-    };
-    let value = definition.read_text(text)?;
-    let operand = Operand::Field { namespace: definition.namespace.clone(), name: definition.name.clone() };
-    Ok(Condition { operand, comparison, value })
-}
-
 /// The customers that the actor may see and all filters hold for.
 #[utoipa::path(get, path = "/customers", operation_id = "list_customers", tag = "customers", params(ListQuery),
     responses((status = 200, body = Page<Customer>)))]
@@ -159,13 +144,7 @@ async fn list(
     actor: Actor,
     ValidQuery(query): ValidQuery<ListQuery>,
 ) -> Result<axum::Json<Page<Customer>>> {
-    // Only fields need the model, and most lists name none.
-    let model = if query.fields.is_empty() {
-        Model::default()
-    } else {
-        customers::model(&state.core, &actor).await?
-    };
-    let (filter, sort, page) = query.into_filter(&model)?;
+    let (filter, sort, page) = query.into_filter(&state, &actor).await?;
     Ok(axum::Json(customers::list(&state.core, &actor, (&filter, sort), &page).await?))
 }
 

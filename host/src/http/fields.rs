@@ -1,17 +1,16 @@
-//! What a tenant's customers are made of: lifecycle stages and custom fields.
+//! What a tenant's records are made of: lifecycle stages and fields.
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{HttpState, Path, Result, ValidJson};
+use super::{HttpState, Path, Result, ValidJson, ValidQuery};
 use crate::domain::actor::Actor;
-use crate::domain::check::Faults;
-use crate::domain::code::FaultCode;
-use crate::domain::field::{FieldDefinition, Model, Stage};
+use crate::domain::field::{FieldDefinition, FieldEntity, Model, Stage};
 use crate::ops::fields;
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
@@ -37,14 +36,28 @@ struct Lifecycle {
     stages: Vec<Stage>,
 }
 
-/// The fields that customers can have.
-#[utoipa::path(get, path = "/fields", operation_id = "list_fields", tag = "fields",
-    responses((status = 200, body = Fields)))]
-async fn list(State(state): State<HttpState>, actor: Actor) -> Result<Json<Fields>> {
-    Ok(Json(Fields { items: fields::get(&state.core, &actor).await?.fields }))
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ListQuery {
+    /// Only those of such records.
+    #[param(inline)]
+    entity: Option<FieldEntity>,
 }
 
-/// Defines a field.
+/// The fields that customers, products and orders can have, but for those that the caller may not read.
+#[utoipa::path(get, path = "/fields", operation_id = "list_fields", tag = "fields", params(ListQuery),
+    responses((status = 200, body = Fields)))]
+async fn list(
+    State(state): State<HttpState>,
+    actor: Actor,
+    ValidQuery(ListQuery { entity }): ValidQuery<ListQuery>,
+) -> Result<Json<Fields>> {
+    let mut items = fields::get(&state.core, &actor).await?.fields;
+    items.retain(|field| entity.is_none_or(|entity| field.entity == entity));
+    Ok(Json(Fields { items }))
+}
+
+/// Defines a field of customers, products or orders.
 #[utoipa::path(post, path = "/fields", operation_id = "create_field", tag = "fields",
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes the request take effect once.")),
     request_body = FieldDefinition,
@@ -58,32 +71,27 @@ async fn define(
 }
 
 /// Replaces the definition of a field; its name and type stay.
-#[utoipa::path(put, path = "/fields/{name}", operation_id = "update_field", tag = "fields",
-    params(("name" = String, Path)), request_body = FieldDefinition,
+#[utoipa::path(put, path = "/fields/{entity}/{name}", operation_id = "update_field", tag = "fields",
+    params(("entity" = FieldEntity, Path), ("name" = String, Path)), request_body = FieldDefinition,
     responses((status = 200, body = FieldDefinition)))]
 async fn redefine(
     State(state): State<HttpState>,
     actor: Actor,
-    Path(name): Path<String>,
+    Path((entity, name)): Path<(FieldEntity, String)>,
     ValidJson(definition): ValidJson<FieldDefinition>,
 ) -> Result<Json<FieldDefinition>> {
-    if definition.name != name {
-        let mut faults = Faults::default();
-        faults.add("/name", FaultCode::ReadOnly, "differs from the address");
-        faults.finish()?;
-    }
-    Ok(Json(fields::redefine(&state.core, &actor, definition).await?))
+    Ok(Json(fields::redefine(&state.core, &actor, (entity, &name), definition).await?))
 }
 
 /// Drops a field. Values stay in the records, and are no longer found.
-#[utoipa::path(delete, path = "/fields/{name}", operation_id = "delete_field", tag = "fields",
-    params(("name" = String, Path)), responses((status = 204)))]
+#[utoipa::path(delete, path = "/fields/{entity}/{name}", operation_id = "delete_field", tag = "fields",
+    params(("entity" = FieldEntity, Path), ("name" = String, Path)), responses((status = 204)))]
 async fn remove(
     State(state): State<HttpState>,
     actor: Actor,
-    Path(name): Path<String>,
+    Path((entity, name)): Path<(FieldEntity, String)>,
 ) -> Result<StatusCode> {
-    fields::drop_field(&state.core, &actor, &name).await?;
+    fields::drop_field(&state.core, &actor, (entity, &name)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -49,6 +49,16 @@ pub(super) fn streaming_routes() -> OpenApiRouter<HttpState> {
 /// Make an import job.
 ///
 /// The job waits for its file: send that to `/imports/{id}/content`.
+///
+/// Rows of orders are one order each. With `order_rows: "lines"` they are one line each: rows that
+/// follow one another and share the external id are one order of at most 500 lines, which is taken
+/// whole or not at all. Its first row says what the order is; the others repeat that, or leave
+/// it empty. Without a `total`, the lines' amounts add up to it. Rows of an order that do not
+/// follow its first ones are refused with `not_adjacent`, and what stood before stays: sort
+/// the file by order.
+///
+/// Contact points of customers are added to those that are known; with `contact_points: "replace"`
+/// they take their place. Tenants' own fields are `custom_fields.<name>`.
 #[utoipa::path(post, path = "/imports", tag = "imports", request_body = NewImport,
     responses((status = 201, body = Import)))]
 async fn create_import(

@@ -11,6 +11,7 @@ mod auth;
 mod context;
 mod customers;
 mod events;
+mod field_filter;
 mod fields;
 mod health;
 mod idempotency;

@@ -1,5 +1,7 @@
 //! Orders and their refunds.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -8,17 +10,18 @@ use utoipa_axum::routes;
 
 use super::{
     API_PREFIX, HttpState, IfMatch, MergePatch, Page, PageRequest, Path, Result, ValidJson, ValidQuery,
-    Versioned,
+    Versioned, field_filter,
 };
 use crate::clock::Timestamp;
 use crate::domain::actor::Actor;
 use crate::domain::check::Faults;
 use crate::domain::code::FaultCode;
+use crate::domain::field::FieldEntity;
 use crate::domain::ids::{CustomerId, OrderId};
 use crate::domain::order::{NewOrder, NewRefund, Order, OrderPatch, OrderStatus};
 use crate::domain::query::{OrderFilter, OrderSort};
 use crate::error::Error;
-use crate::ops::customers::{Outcome, Upserted};
+use crate::ops::change::{Outcome, Upserted};
 use crate::ops::orders;
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
@@ -59,6 +62,10 @@ struct ListQuery {
     /// Changed at or after this time.
     #[param(value_type = Option<String>, format = DateTime)]
     updated_since: Option<Timestamp>,
+    /// Has this value in a field: `fields[name]=value`, `fields[plugin.field]=value`, or
+    /// compared as in `fields[plugin.field][gte]=3` (`eq`, `ne`, `lt`, `lte`, `gt`, `gte`). At most 8.
+    #[serde(default)]
+    fields: BTreeMap<String, String>,
     /// The order; backwards with a minus before it.
     #[param(inline)]
     sort: Option<OrderSort>,
@@ -88,6 +95,7 @@ async fn list(
         since,
         until,
         updated_since,
+        fields,
         sort,
         limit,
         cursor,
@@ -96,7 +104,9 @@ async fn list(
     faults.identity("", source.as_deref(), external_id.as_deref());
     faults.finish()?;
     let identity = source.zip(external_id);
-    let filter = OrderFilter { customer_id, status, channel, store, identity, since, until, updated_since };
+    let fields = field_filter::conditions(&state, &actor, FieldEntity::Order, fields).await?;
+    let filter =
+        OrderFilter { customer_id, status, channel, store, identity, since, until, updated_since, fields };
     let page = PageRequest::new(limit, cursor);
     Ok(axum::Json(orders::list(&state.core, &actor, (&filter, sort.unwrap_or_default()), &page).await?))
 }

@@ -1,5 +1,7 @@
 //! Products.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
@@ -10,13 +12,14 @@ use utoipa_axum::routes;
 use super::orders::same_as_address;
 use super::{
     API_PREFIX, HttpState, IfMatch, MergePatch, Page, PageRequest, Path, Result, ValidJson, ValidQuery,
-    Versioned,
+    Versioned, field_filter,
 };
 use crate::domain::actor::Actor;
+use crate::domain::field::FieldEntity;
 use crate::domain::ids::ProductId;
 use crate::domain::product::{NewProduct, Product, ProductPatch};
-use crate::domain::query::ProductFilter;
-use crate::ops::customers::{Outcome, Upserted};
+use crate::domain::query::{ProductFilter, ProductSort};
+use crate::ops::change::{Outcome, Upserted};
 use crate::ops::products;
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
@@ -38,6 +41,13 @@ struct ListQuery {
     /// The name begins with it, without regard to case.
     #[param(max_length = 200)]
     name_prefix: Option<String>,
+    /// Has this value in a field: `fields[name]=value`, or compared as in `fields[name][gte]=3`
+    /// (`eq`, `ne`, `lt`, `lte`, `gt`, `gte`). At most 8.
+    #[serde(default)]
+    fields: BTreeMap<String, String>,
+    /// The order; backwards with a minus before it.
+    #[param(inline)]
+    sort: Option<ProductSort>,
     /// Rows on the page.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u32>,
@@ -46,7 +56,7 @@ struct ListQuery {
     cursor: Option<String>,
 }
 
-/// The products that all filters hold for, in the order in which they were made.
+/// The products that all filters hold for.
 #[utoipa::path(get, path = "/products", operation_id = "list_products", tag = "products", params(ListQuery),
     responses((status = 200, body = Page<Product>)))]
 async fn list(
@@ -54,10 +64,11 @@ async fn list(
     actor: Actor,
     ValidQuery(query): ValidQuery<ListQuery>,
 ) -> Result<axum::Json<Page<Product>>> {
-    let ListQuery { sku, class, name_prefix, limit, cursor } = query;
-    let filter = ProductFilter { sku, class, name_prefix };
+    let ListQuery { sku, class, name_prefix, fields, sort, limit, cursor } = query;
+    let fields = field_filter::conditions(&state, &actor, FieldEntity::Product, fields).await?;
+    let filter = ProductFilter { sku, class, name_prefix, fields };
     let page = PageRequest::new(limit, cursor);
-    Ok(axum::Json(products::list(&state.core, &actor, &filter, &page).await?))
+    Ok(axum::Json(products::list(&state.core, &actor, (&filter, sort.unwrap_or_default()), &page).await?))
 }
 
 /// Makes a product.

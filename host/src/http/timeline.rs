@@ -14,7 +14,7 @@ use crate::domain::actor::Actor;
 use crate::domain::ids::CustomerId;
 use crate::domain::query::TimelineFilter;
 use crate::domain::timeline::{Category, NewBehaviour, NewEntry, NewInteraction, TimelineEntry};
-use crate::ops::customers::{Outcome, Upserted};
+use crate::ops::change::{Outcome, Upserted};
 use crate::ops::timeline;
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {

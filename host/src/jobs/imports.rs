@@ -8,15 +8,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::import::RowFault;
 use crate::domain::import::bound::Bound;
+use crate::domain::import::lines;
 use crate::domain::import::mapping::Format;
-use crate::domain::import::reader::{Content, Field, Next, Reader, Record};
-use crate::domain::import::row::Row;
+use crate::domain::import::reader::{Content, Field, Next, Position, Reader, Record};
+use crate::domain::import::row::{ReadRow, Refused};
+use crate::domain::order::LINES_MAX;
 use crate::error::{Error, Result};
 use crate::ops::Core;
 use crate::ops::imports::work::{self, Batch, Step, Work};
 
 /// Rows of one transaction.
 pub const BATCH_ROWS_MAX: usize = 500;
+/// Rows of one transaction if an order's rows must not be torn apart; one more than it may
+/// have lines, so that a batch tells an order that is too long.
+pub const BATCH_LINES_MAX: usize = BATCH_ROWS_MAX + LINES_MAX + 1;
 /// Imports that one node works on at a time: a long one does not keep a short one waiting.
 pub const LOOPS: usize = 2;
 /// How long an idle loop waits before it looks again.
@@ -87,6 +92,8 @@ pub struct Session {
     bound: Option<Arc<Bound>>,
     /// A record that was read to learn how many columns there are.
     first: Option<Record>,
+    /// A row that was read to learn that an order has ended, and where it begins.
+    held: Option<(ReadRow, Position)>,
     fed: u64,
 }
 
@@ -97,7 +104,7 @@ enum Paused {
     Ended,
 }
 
-type Rows = Vec<std::result::Result<Row, Vec<RowFault>>>;
+type Rows = Vec<ReadRow>;
 
 impl Session {
     /// Takes an import that nobody works on.
@@ -116,6 +123,7 @@ impl Session {
             reader: Some(reader),
             bound: None,
             first: None,
+            held: None,
             fed: next.offset,
         }))
     }
@@ -142,7 +150,8 @@ impl Session {
                 }
             },
         };
-        let mut rows: Rows = self.first.take().map(|record| bound.row(record)).into_iter().collect();
+        let first = self.first.take().map(|record| bound.row(record));
+        let mut rows: Rows = first.into_iter().chain(self.held.take().map(|(row, _)| row)).collect();
         let is_last = loop {
             match self.read_rows(&bound, &mut rows).await? {
                 Paused::Full => break false,
@@ -150,7 +159,10 @@ impl Session {
                 Paused::Ended => break true,
             }
         };
-        let next = self.reader()?.position();
+        let next = match &self.held {
+            Some((_, begins_at)) => *begins_at,
+            None => self.reader()?.position(),
+        };
         self.commit(&bound, Batch { rows, next, is_last }).await
     }
 
@@ -182,21 +194,30 @@ impl Session {
             return Err(Error::internal("checked above"));
         };
         let thread = tokio::task::spawn_blocking(move || {
+            let mut held = None;
+            let most = if bound.has_lines() { BATCH_LINES_MAX } else { BATCH_ROWS_MAX };
             let paused = loop {
-                if read.len() >= BATCH_ROWS_MAX {
+                if read.len() >= most {
                     break Paused::Full;
                 }
-                match reader.read() {
-                    Next::Record(Ok(record)) => read.push(bound.row(record)),
-                    Next::Record(Err(fault)) => read.push(Err(vec![fault])),
+                let begins_at = reader.position();
+                let row = match reader.read() {
+                    Next::Record(Ok(record)) => bound.row(record),
+                    Next::Record(Err(fault)) => Err(Refused::from(fault)),
                     Next::NeedInput => break Paused::NeedsInput,
                     Next::End => break Paused::Ended,
+                };
+                if read.len() >= BATCH_ROWS_MAX && !lines::continues(&read, &row) {
+                    held = Some((row, begins_at));
+                    break Paused::Full;
                 }
+                read.push(row);
             };
-            (reader, read, paused)
+            (reader, read, held, paused)
         });
-        let (reader, read, paused) = thread.await.map_err(Error::internal)?;
+        let (reader, read, held, paused) = thread.await.map_err(Error::internal)?;
         self.reader = Some(reader);
+        self.held = held;
         *rows = read;
         Ok(paused)
     }

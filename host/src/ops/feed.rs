@@ -13,9 +13,11 @@ use crate::db::feed::{self, FeedRow, Place};
 use crate::domain::actor::{Actor, Visibility};
 use crate::domain::code::{FaultCode, Reason};
 use crate::domain::event::NAMES;
+use crate::domain::field::FieldEntity;
 use crate::domain::permission::Permission;
 use crate::error::{Error, Result};
-use crate::ops::{Core, require};
+use crate::ops::fields::PluginFields;
+use crate::ops::{Core, fields, require};
 
 /// Events on a page at most.
 pub const FEED_PAGE_MAX: u32 = 200;
@@ -93,7 +95,8 @@ pub async fn page(core: &Core, actor: &Actor, request: &FeedRequest) -> Result<F
     let purged = feed::purged(&mut reader, &actor.tenant).await?;
     let after = start(after, purged, horizon)?;
     let limit = request.limit.clamp(1, FEED_PAGE_MAX);
-    let rows = feed::page(&mut reader, &actor.tenant, (&after, horizon), limit, Some(&names)).await?;
+    let mut rows = feed::page(&mut reader, &actor.tenant, (&after, horizon), limit, Some(&names)).await?;
+    fields::show(&mut reader, actor, rows.iter_mut().filter_map(plugin_fields).collect()).await?;
     let has_more = u32::try_from(rows.len()).is_ok_and(|count| count >= limit);
     // A page that is not full has seen everything below the horizon, whatever its names.
     let end = match rows.last() {
@@ -160,6 +163,16 @@ fn start(after: Option<Place>, purged: Option<Place>, horizon: i64) -> Result<Pl
         });
     }
     Ok(after)
+}
+
+/// The plugins' fields of the record that an event carries.
+fn plugin_fields(row: &mut FeedRow) -> Option<PluginFields<'_>> {
+    let entity = match row.name.split_once('.')?.0 {
+        "customer" => FieldEntity::Customer,
+        "order" => FieldEntity::Order,
+        _ => return None,
+    };
+    Some((entity, row.body.0.get_mut("fields")?.as_object_mut()?))
 }
 
 fn place_of(row: &FeedRow) -> Place {

@@ -1,28 +1,28 @@
-//! Use cases of a tenant's model: lifecycle stages, its own field definitions, and the
-//! fields that plugins declare and set.
+//! Use cases of a tenant's model: lifecycle stages, its own field definitions, the fields
+//! that plugins declare and set, and who sees them.
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::change::{is_overtaken, retry};
 use super::customers::{self, CustomerChange, Maker};
 use super::pending::Pending;
 use super::trail::{Trail, append_all};
-use super::{Core, require};
+use super::{Core, check_version, require};
 use crate::clock::Timestamp;
-use crate::db::{Tx, customer_models, customers as customer_rows};
+use crate::db::{Tx, customers as customer_rows, models};
 use crate::domain::actor::{Actor, Visibility};
 use crate::domain::check::Faults;
 use crate::domain::code::{FaultCode, Reason, RecordKind};
 use crate::domain::field::{
-    FIELDS_MAX, FieldDeclaration, FieldDefinition, Model, Scalar, Stage, check_stages,
+    FIELDS_MAX, FieldDeclaration, FieldDefinition, FieldEntity, Model, Scalar, Stage, check_stages,
 };
+use crate::domain::field_reader::reads_all;
 use crate::domain::ids::{CustomerId, TenantId};
 use crate::domain::permission::Permission;
 use crate::error::{Error, Result};
 
-/// How often a change of the model is made again after it met another one.
-const ATTEMPTS_MAX: u32 = 4;
 /// Values that a plugin sets together, at most.
 pub const SET_FIELDS_MAX: usize = 500;
 
@@ -102,9 +102,9 @@ pub async fn declare(
     declarations: &[FieldDeclaration],
     now: Timestamp,
 ) -> Result<()> {
-    let mut model = customer_models::find(tx, tenant).await?;
+    let mut model = models::find(tx, tenant).await?;
     for declaration in declarations {
-        let known = model.field(plugin, &declaration.name);
+        let known = model.field(declaration.entity, plugin, &declaration.name);
         if known.is_some_and(|known| known.kind != declaration.kind) {
             let message = format!("the type of the field `{plugin}.{}` cannot change", declaration.name);
             return Err(Error::conflict(Reason::FieldType, message));
@@ -130,20 +130,59 @@ fn check_count(model: &Model) -> Result<()> {
 }
 
 async fn replace(tx: &mut Tx, tenant: &TenantId, model: &Model, now: Timestamp) -> Result<()> {
-    if customer_models::replace(tx, tenant, model, now).await? {
+    if models::replace(tx, tenant, model, now).await? {
         return Ok(());
     }
-    let version = customer_models::find(tx, tenant).await?.version;
-    Err(Error::VersionMismatch { kind: RecordKind::Model, id: "customer".to_owned(), version })
+    let version = models::find(tx, tenant).await?.version;
+    Err(Error::VersionMismatch { kind: RecordKind::Model, id: tenant.to_string(), version })
 }
 
-/// The tenant's model.
+/// The tenant's model, without the fields that the actor may not read.
 ///
 /// # Errors
 /// `Forbidden`.
 pub async fn get(core: &Core, actor: &Actor) -> Result<Model> {
     require(actor, Permission::FieldRead)?;
-    customers::model(core, actor).await
+    readable(core, actor).await
+}
+
+/// The same for one who asks for records: whoever may see them may see what they are made of.
+///
+/// # Errors
+/// Those of the database.
+pub async fn readable(core: &Core, actor: &Actor) -> Result<Model> {
+    Ok(model(core, actor).await?.readable_by(actor))
+}
+
+async fn model(core: &Core, actor: &Actor) -> Result<Model> {
+    let mut reader = core.db.read(&actor.tenant).await?;
+    models::find(&mut reader, &actor.tenant).await
+}
+
+/// The plugins' fields of a record.
+pub(super) type PluginFields<'r> = (FieldEntity, &'r mut Map<String, Value>);
+
+/// Leaves of the plugins' fields of records those that the actor may read.
+pub(super) async fn show(tx: &mut Tx, actor: &Actor, mut records: Vec<PluginFields<'_>>) -> Result<()> {
+    // Most records have no such fields, and need no model.
+    records.retain(|(_, fields)| !fields.is_empty());
+    if records.is_empty() || reads_all(actor) {
+        return Ok(());
+    }
+    let model = models::find(tx, &actor.tenant).await?;
+    for (entity, fields) in records {
+        model.hide_fields(entity, actor, fields);
+    }
+    Ok(())
+}
+
+/// The same for the answer of a write, whose transaction is over.
+pub(super) async fn show_written(core: &Core, actor: &Actor, record: PluginFields<'_>) -> Result<()> {
+    if record.1.is_empty() || reads_all(actor) {
+        return Ok(());
+    }
+    let mut reader = core.db.read(&actor.tenant).await?;
+    show(&mut reader, actor, vec![record]).await
 }
 
 /// Replaces the lifecycle. Customers in a stage that is gone stay in it until they are moved.
@@ -171,9 +210,10 @@ pub async fn set_stages(
 /// # Errors
 /// `Forbidden`, `Invalid` with every fault, `field_exists`, and a limit beyond [`FIELDS_MAX`].
 pub async fn define(core: &Core, actor: &Actor, definition: FieldDefinition) -> Result<FieldDefinition> {
-    check_definition(&definition)?;
+    require(actor, Permission::FieldWrite)?;
+    definition_faults(&definition).finish()?;
     let change = |mut model: Model| {
-        if model.field("", &definition.name).is_some() {
+        if model.field(definition.entity, "", &definition.name).is_some() {
             return Err(Error::conflict(
                 Reason::FieldExists,
                 format!("there is a field `{}`", definition.name),
@@ -186,15 +226,26 @@ pub async fn define(core: &Core, actor: &Actor, definition: FieldDefinition) -> 
     Ok(definition)
 }
 
-/// Replaces one of the tenant's own definitions; its name and type stay.
+/// Replaces one of the tenant's own definitions; its record, name and type stay.
 ///
 /// # Errors
 /// `Forbidden`, `NotFound`, `Invalid` with every fault, `field_type`.
-pub async fn redefine(core: &Core, actor: &Actor, definition: FieldDefinition) -> Result<FieldDefinition> {
-    check_definition(&definition)?;
+pub async fn redefine(
+    core: &Core,
+    actor: &Actor,
+    (entity, name): (FieldEntity, &str),
+    definition: FieldDefinition,
+) -> Result<FieldDefinition> {
+    require(actor, Permission::FieldWrite)?;
+    let mut faults = definition_faults(&definition);
+    for (pointer, is_same) in [("/entity", definition.entity == entity), ("/name", definition.name == name)] {
+        if !is_same {
+            faults.add(pointer, FaultCode::ReadOnly, "differs from the address");
+        }
+    }
+    faults.finish()?;
     let change = |mut model: Model| {
-        let name = &definition.name;
-        let place = model.fields.iter_mut().find(|field| field.namespace.is_empty() && field.name == *name);
+        let place = model.fields.iter_mut().find(|field| field.is(entity, "", name));
         let place = place.ok_or_else(|| Error::not_found(RecordKind::Field, name))?;
         if place.kind != definition.kind {
             let message = format!("the type of the field `{name}` cannot change");
@@ -211,9 +262,9 @@ pub async fn redefine(core: &Core, actor: &Actor, definition: FieldDefinition) -
 ///
 /// # Errors
 /// `Forbidden`, `NotFound`.
-pub async fn drop_field(core: &Core, actor: &Actor, name: &str) -> Result<()> {
+pub async fn drop_field(core: &Core, actor: &Actor, (entity, name): (FieldEntity, &str)) -> Result<()> {
     let change = |mut model: Model| {
-        let place = model.fields.iter().position(|field| field.namespace.is_empty() && field.name == name);
+        let place = model.fields.iter().position(|field| field.is(entity, "", name));
         let place = place.ok_or_else(|| Error::not_found(RecordKind::Field, name))?;
         let old = model.fields.remove(place);
         Ok((model, json!({"definition": [old, null]})))
@@ -221,13 +272,16 @@ pub async fn drop_field(core: &Core, actor: &Actor, name: &str) -> Result<()> {
     change_model(core, actor, None, "field.drop", change).await.map(drop)
 }
 
-fn check_definition(definition: &FieldDefinition) -> Result<()> {
+fn definition_faults(definition: &FieldDefinition) -> Faults {
     let mut faults = Faults::default();
     definition.check("", &mut faults);
     if !definition.namespace.is_empty() {
         faults.add("/namespace", FaultCode::ReadOnly, "only plugins have a namespace");
     }
-    faults.finish()
+    if !definition.roles.is_empty() {
+        faults.add("/roles", FaultCode::ReadOnly, "whoever reads a record reads the tenant's own fields");
+    }
+    faults
 }
 
 async fn change_model(
@@ -238,36 +292,24 @@ async fn change_model(
     change: impl Fn(Model) -> Result<(Model, Value)> + Send + Sync,
 ) -> Result<Model> {
     require(actor, Permission::FieldWrite)?;
-    let mut attempt = 1;
-    loop {
+    let attempt = || {
         let prepare = async {
-            let before = customers::model(core, actor).await?;
-            if let Some(expected) = expected
-                && expected != before.version
-            {
-                let (id, version) = ("customer".to_owned(), before.version);
-                return Err(Error::VersionMismatch { kind: RecordKind::Model, id, version });
-            }
+            let before = model(core, actor).await?;
+            check_version(RecordKind::Model, &actor.tenant, expected, before.version)?;
             let (mut after, changes) = change(before)?;
             check_count(&after)?;
             after.version += 1;
-            let now = core.now();
             let by = (actor, Some(Permission::FieldWrite));
-            let trail = Trail::new(core, by, now, (action, "model", "customer"), changes, None);
-            Ok((after, trail))
+            let what = (action, "model", actor.tenant.as_str());
+            Ok((after, Trail::new(core, by, core.now(), what, changes, None)))
         };
-        let unit = core.write_once(actor, prepare, |tx, (model, trail): &(Model, Trail)| {
+        core.write_once(actor, prepare, |tx, (model, trail): &(Model, Trail)| {
             Box::pin(async move {
                 replace(tx, &trail.actor.tenant, model, trail.at).await?;
                 append_all(tx, [trail].into_iter()).await?;
                 Ok(model.clone())
             })
-        });
-        match unit.await {
-            Err(Error::VersionMismatch { .. }) if expected.is_none() && attempt < ATTEMPTS_MAX => {
-                attempt += 1
-            }
-            answer => return answer,
-        }
-    }
+        })
+    };
+    retry(is_overtaken(expected), attempt).await
 }

@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod change;
 pub mod customers;
 pub mod dead_letters;
 pub mod events;
@@ -34,8 +35,10 @@ use std::sync::{Arc, OnceLock};
 use crate::clock::{Clock, Timestamp};
 use crate::db::Db;
 use crate::domain::actor::{Actor, Visibility};
+use crate::domain::check::Faults;
 use crate::domain::code::{Reason, RecordKind};
 use crate::domain::permission::Permission;
+use crate::domain::query::CONDITIONS_MAX;
 use crate::error::{Error, Result};
 use crate::ids::Ids;
 use crate::outbound::Outbound;
@@ -151,4 +154,11 @@ fn check_many(ids: usize) -> Result<()> {
     }
     let message = format!("at most {READ_MANY_MAX} records can be read at once");
     Err(Error::Limit { code: Reason::ReadMany { max: READ_MANY_MAX.to_string() }, message, retry_after_s: 0 })
+}
+
+/// Refuses a list with more than [`CONDITIONS_MAX`] conditions on fields.
+fn check_conditions(conditions: usize) -> Result<()> {
+    let mut faults = Faults::default();
+    faults.count("/fields", conditions, CONDITIONS_MAX);
+    faults.finish()
 }

@@ -116,7 +116,8 @@ pub async fn get(core: &Core, actor: &Actor, id: &CustomerId) -> Result<Overview
     let tenant = &actor.tenant;
     let mut reader = core.db.read(tenant).await?;
     let found = customers::find(&mut reader, tenant, &visibility, id).await?;
-    let customer = found.ok_or_else(|| Error::not_found(RecordKind::Customer, id))?;
+    let mut customer = found.ok_or_else(|| Error::not_found(RecordKind::Customer, id))?;
+    super::customers::show(&mut reader, actor, std::slice::from_mut(&mut customer)).await?;
     let mut sums = None;
     if reaches(actor, Permission::OrderRead, &visibility) {
         sums = Some(summarise_orders(orders::summarise(&mut reader, tenant, id).await?));

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::customers::{Outcome, Upserted};
+use super::change::{Outcome, Upserted};
 use super::pending::Pending;
 use super::trail::{Trail, append_all};
 use super::{Core, visible};

@@ -11,6 +11,7 @@ use super::registry::Enabled;
 use super::run::{Effects, user_actor};
 use crate::domain::actor::{Actor, Principal};
 use crate::domain::code::FailureCode;
+use crate::domain::grant::Grant;
 use crate::domain::manifest::{EntityKind, OnFailure};
 use crate::domain::point::Point;
 use crate::error::{Error, Result};
@@ -56,11 +57,28 @@ impl PluginHost {
             return Err(Error::internal("a hook answered with something else than a patch"));
         };
         let Some(text) = patch else { return Ok(None) };
-        super::host::parse_document(&text).map(Some).map_err(|message| Error::PluginFailed {
+        let patch = super::host::parse_document(&text).and_then(|patch| {
+            let is_acceptable = sets_own_fields(enabled, &patch);
+            if is_acceptable { Ok(patch) } else { Err(FOREIGN.to_owned()) }
+        });
+        patch.map(Some).map_err(|message| Error::PluginFailed {
             plugin: enabled.plugin.to_string(),
             code: FailureCode::Patch { reason: message.clone() },
             message: format!("its patch is not acceptable: {message}"),
         })
+    }
+}
+
+/// Why a patch is refused that sets fields.
+const FOREIGN: &str = "of the plugins' fields, a hook may set its own, and only with the grant `fields:own`";
+
+/// Whether a patch sets no plugin's fields but those of this one, which has the grant for them.
+fn sets_own_fields(enabled: &Enabled, patch: &Value) -> bool {
+    let is_own = |name: &String| name.split_once('.').is_some_and(|(plugin, _)| *plugin == *enabled.plugin);
+    match patch.get("fields") {
+        None => true,
+        Some(Value::Object(fields)) => enabled.grants.has(Grant::FieldsOwn) && fields.keys().all(is_own),
+        Some(_) => false,
     }
 }
 

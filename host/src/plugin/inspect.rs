@@ -288,6 +288,9 @@ fn needs(manifest: &Manifest, imports: &BTreeSet<String>) -> Vec<(Grant, String)
     for hook in &manifest.hooks {
         needs.push((hook.entity.hook_grant(), format!("declares a hook on `{}`", hook.entity.as_str())));
     }
+    if !manifest.fields.is_empty() {
+        needs.push((Grant::FieldsOwn, "declares fields".to_owned()));
+    }
     for scoring in &manifest.scoring {
         for column in &scoring.columns {
             let grant = match column.source {

@@ -1,10 +1,10 @@
 //! Customers by the ids that other systems know them by.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use super::CustomerRow;
-use crate::db::filter::Select;
-use crate::db::{Arg, Tx, args};
+use crate::db::filter::{Select, by_source};
+use crate::db::{Tx, args};
 use crate::domain::actor::Visibility;
 use crate::domain::customer::{Customer, Identity};
 use crate::domain::ids::{CustomerId, TenantId};
@@ -17,12 +17,9 @@ pub(crate) async fn find_by_identities<'a>(
     visibility: &Visibility,
     identities: impl Iterator<Item = &'a Identity>,
 ) -> Result<HashMap<Identity, Customer>> {
-    let mut by_source: BTreeMap<&str, Vec<Arg>> = BTreeMap::new();
-    for Identity { source, external_id } in identities {
-        by_source.entry(source).or_default().push(Arg::from(external_id));
-    }
     let mut found = HashMap::new();
-    for (source, external_ids) in by_source {
+    let known = identities.map(|Identity { source, external_id }| (source.as_str(), external_id.as_str()));
+    for (source, external_ids) in by_source(known) {
         let mut select = Select::new(
             concat!(
                 "SELECT ",
@@ -57,12 +54,8 @@ pub(crate) async fn find_identities(
         customer_id: CustomerId,
     }
 
-    let mut by_source: BTreeMap<&str, Vec<Arg>> = BTreeMap::new();
-    for (source, external_id) in identities {
-        by_source.entry(source).or_default().push(Arg::from(*external_id));
-    }
     let mut found = HashMap::new();
-    for (source, external_ids) in by_source {
+    for (source, external_ids) in by_source(identities.iter().copied()) {
         let mut select = Select::new(
             "SELECT i.external_id, i.customer_id
             FROM identities i

@@ -1,16 +1,16 @@
 //! A plan that knows the file's columns, and what it makes of a record.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
 use super::RowFault;
-use super::mapping::FieldSource;
+use super::lines::{self, Grouped};
+use super::mapping::{ContactPoints, FieldSource, OrderRows};
 use super::object::{Object, Raw, json_message};
 use super::plan::{Plan, PlannedField, sources};
 use super::reader::{Content, Field, Record};
-use super::row::{Row, RowIdentity, Value};
+use super::row::{ReadRow, Refused, Row, RowIdentity, Value, hex, row_key};
 use super::targets::{EXTERNAL_ID, EXTERNAL_ID_CHARS_MAX, Kind};
 use super::values::{self, Wrong};
 use crate::domain::code::RowCode;
@@ -26,6 +26,24 @@ pub struct Bound {
 }
 
 impl Bound {
+    /// Whether the rows are lines of orders.
+    #[must_use]
+    pub fn has_lines(&self) -> bool {
+        self.plan.mapping.order_rows == OrderRows::Lines
+    }
+
+    /// Puts rows together to orders; `seen` are the last lines of orders of earlier batches, by key.
+    #[must_use]
+    pub fn group(&self, rows: &[ReadRow], seen: &HashMap<String, u64>) -> Grouped {
+        lines::group(rows, seen, |target| self.column_of(target))
+    }
+
+    /// What becomes of contact points that the file does not name.
+    #[must_use]
+    pub fn contact_points(&self) -> ContactPoints {
+        self.plan.mapping.contact_points
+    }
+
     /// How many columns a row of CSV must have; 0 for NDJSON.
     #[must_use]
     pub fn columns(&self) -> usize {
@@ -36,9 +54,9 @@ impl Bound {
     ///
     /// # Errors
     /// Every fault of the row.
-    pub fn row(&self, record: Record) -> Result<Row, Vec<RowFault>> {
+    pub fn row(&self, record: Record) -> ReadRow {
         let line = record.line;
-        let raw = self.raw_row(record).map_err(|fault| vec![fault])?;
+        let raw = self.raw_row(record)?;
         let mut row = Row { line, identity: None, values: BTreeMap::new() };
         let mut faults = Vec::new();
         let mut currency = None;
@@ -56,7 +74,7 @@ impl Bound {
                 Err((wrong, value)) => faults.push(row_fault(line, field, wrong, value)),
             }
         }
-        if faults.is_empty() { Ok(row) } else { Err(faults) }
+        if faults.is_empty() { Ok(row) } else { Err(Refused { identity: row.identity, faults }) }
     }
 
     /// The columns that feed a target, for a fault that was found later; `None` for a constant.
@@ -185,14 +203,14 @@ impl Bound {
             };
         }
         let joined = parts.iter().map(|part| escape_part(part)).collect::<Vec<_>>().join("|");
-        let digest = hex(&Sha256::digest(joined.as_bytes()));
+        let key = row_key(&joined);
         // Room for the number of the occurrence stays.
         let short = joined.chars().count() <= EXTERNAL_ID_CHARS_MAX - 20;
-        let base = if short { joined } else { format!("sha256:{digest}") };
+        let base = if short { joined } else { format!("sha256:{}", hex(&Sha256::digest(joined.as_bytes()))) };
         if !source.occurrence {
             return Ok(RowIdentity::Given(base));
         }
-        Ok(RowIdentity::Numbered { base, key: digest.chars().take(32).collect() })
+        Ok(RowIdentity::Numbered { base, key })
     }
 }
 
@@ -225,12 +243,4 @@ fn bounded(text: &str, chars_max: usize) -> Result<&str, Wrong> {
 /// A part of an external id, so that no two lists of parts join to the same text.
 fn escape_part(part: &str) -> String {
     part.replace('%', "%25").replace('|', "%7C").replace('#', "%23")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes everything");
-        text
-    })
 }

@@ -192,6 +192,28 @@ pub struct FieldSource {
     pub occurrence: bool,
 }
 
+/// What the rows of a file of orders are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderRows {
+    /// One order each, with at most one line. Of several rows with one external id, the last counts.
+    #[default]
+    Orders,
+    /// One line each: rows that follow one another and share the external id are one order.
+    Lines,
+}
+
+/// What becomes of the ways to reach a customer that a file does not name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ContactPoints {
+    /// They stay: what the file names is added. The first of a kind is the one to use first.
+    #[default]
+    Merge,
+    /// They go, if the row names any.
+    Replace,
+}
+
 /// How a file is read and its columns are used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -210,6 +232,12 @@ pub struct Mapping {
     /// How amounts are written.
     #[serde(default)]
     pub money: MoneyOptions,
+    /// What the rows of a file of orders are.
+    #[serde(default)]
+    pub order_rows: OrderRows,
+    /// What becomes of the ways to reach a customer that the file does not name.
+    #[serde(default)]
+    pub contact_points: ContactPoints,
     /// Target fields, at most 100, and where each takes its value from.
     pub fields: BTreeMap<String, FieldSource>,
 }

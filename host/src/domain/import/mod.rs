@@ -10,6 +10,7 @@
 
 pub mod bound;
 pub mod encoding;
+pub mod lines;
 pub mod mapping;
 mod object;
 pub mod plan;
@@ -49,7 +50,7 @@ pub enum ImportEntity {
     Customers,
     /// What is sold.
     Products,
-    /// Purchases, with at most one line each.
+    /// Purchases; a row is one of them, or one line of it.
     Orders,
     /// Contacts with customers, on any channel.
     Interactions,

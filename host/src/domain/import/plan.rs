@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use jiff::tz::TimeZone;
 
 use super::bound::Bound;
-use super::mapping::{FIELDS_MAX, FieldSource, Format, JOINED_COLUMNS_MAX, Mapping, REPLACED_VALUES_MAX};
+use super::mapping::{
+    ContactPoints, FIELDS_MAX, FieldSource, Format, JOINED_COLUMNS_MAX, Mapping, OrderRows,
+    REPLACED_VALUES_MAX,
+};
 use super::targets::{CUSTOM_FIELD_PREFIX, EXTERNAL_ID, Kind, Target, targets};
 use super::{ImportEntity, RowFault};
 use crate::domain::check::escaped;
@@ -42,11 +45,12 @@ impl Plan {
             TimeZone::UTC
         });
         check_options(&mapping, &mut faults);
+        check_entity(entity, &mapping, &mut faults);
         let mut fields = Vec::with_capacity(mapping.fields.len());
         for (name, source) in &mapping.fields {
             let pointer = format!("/fields/{}", escaped(name));
             check_source(source, name, &mapping, &pointer, &mut faults);
-            match target(entity, name) {
+            match target(entity, mapping.order_rows, name) {
                 Some((kind, required)) => {
                     fields.push(PlannedField { name: name.clone(), kind, required, source: source.clone() });
                 }
@@ -108,14 +112,23 @@ pub(super) fn sources(source: &FieldSource) -> impl Iterator<Item = &str> {
     source.column.as_deref().into_iter().chain(several)
 }
 
-fn target(entity: ImportEntity, name: &str) -> Option<(Kind, bool)> {
-    let custom = entity == ImportEntity::Customers
-        && name.strip_prefix(CUSTOM_FIELD_PREFIX).is_some_and(|rest| !rest.is_empty());
-    if custom {
+fn target(entity: ImportEntity, order_rows: OrderRows, name: &str) -> Option<(Kind, bool)> {
+    let has_fields =
+        matches!(entity, ImportEntity::Customers | ImportEntity::Products | ImportEntity::Orders);
+    if has_fields && name.strip_prefix(CUSTOM_FIELD_PREFIX).is_some_and(|rest| !rest.is_empty()) {
         return Some((Kind::Text(4_000), false));
     }
-    let Target { kind, required, .. } = targets(entity).iter().find(|target| target.name == name)?;
-    Some((*kind, *required))
+    let target = targets(entity).iter().find(|target| target.name == name)?;
+    Some((target.kind, is_required(target, order_rows)))
+}
+
+/// Whether a mapping must feed a target and every row must have it. Lines have amounts, which make the total.
+fn is_required(target: &Target, order_rows: OrderRows) -> bool {
+    match (order_rows, target.name) {
+        (OrderRows::Lines, "total") => false,
+        (OrderRows::Lines, "line.sku" | "line.amount") => true,
+        (OrderRows::Lines | OrderRows::Orders, _) => target.required,
+    }
 }
 
 fn unknown_target(entity: ImportEntity, name: &str, pointer: &str) -> Fault {
@@ -136,6 +149,22 @@ fn check_options(mapping: &Mapping, faults: &mut Vec<Fault>) {
     if mapping.time.format.as_deref().is_some_and(|format| !is_time_format(format)) {
         let message = "not a format such as `%d/%m/%Y %H:%M`";
         faults.push(Fault::new("/time/format", FaultCode::wrong_format("%d/%m/%Y %H:%M"), message));
+    }
+}
+
+/// Options that only rows of one entity have.
+fn check_entity(entity: ImportEntity, mapping: &Mapping, faults: &mut Vec<Fault>) {
+    if mapping.order_rows == OrderRows::Lines {
+        if entity != ImportEntity::Orders {
+            faults.push(Fault::new("/order_rows", FaultCode::NotHere, "only orders have lines"));
+        }
+        if mapping.fields.get(EXTERNAL_ID).is_some_and(|source| source.occurrence) {
+            let message = "the lines of an order share its external id, and cannot be numbered";
+            faults.push(Fault::new("/fields/external_id/occurrence", FaultCode::NotHere, message));
+        }
+    }
+    if mapping.contact_points == ContactPoints::Replace && entity != ImportEntity::Customers {
+        faults.push(Fault::new("/contact_points", FaultCode::NotHere, "only customers have contact points"));
     }
 }
 
@@ -190,14 +219,15 @@ fn check_source(source: &FieldSource, name: &str, mapping: &Mapping, pointer: &s
 }
 
 fn check_required(entity: ImportEntity, mapping: &Mapping, faults: &mut Vec<Fault>) {
-    for target in targets(entity).iter().filter(|target| target.required) {
+    let is_required = |target: &&Target| is_required(target, mapping.order_rows);
+    for target in targets(entity).iter().filter(is_required) {
         if !mapping.fields.contains_key(target.name) {
             let pointer = format!("/fields/{}", target.name);
             faults.push(Fault::new(pointer, FaultCode::Required, "this field must be mapped"));
         }
     }
     let has_line = mapping.fields.keys().any(|name| name.starts_with("line."));
-    if has_line && !mapping.fields.contains_key("line.sku") {
+    if has_line && mapping.order_rows == OrderRows::Orders && !mapping.fields.contains_key("line.sku") {
         faults.push(Fault::new(
             "/fields/line.sku",
             FaultCode::Required,

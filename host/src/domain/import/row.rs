@@ -1,7 +1,11 @@
 //! A row of a file as typed values, and how it is known again.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use sha2::{Digest as _, Sha256};
+
+use super::RowFault;
 use super::targets::CUSTOM_FIELD_PREFIX;
 use crate::clock::Timestamp;
 use crate::domain::money::Money;
@@ -14,6 +18,38 @@ pub struct Row {
     /// How the row is known again.
     pub identity: Option<RowIdentity>,
     pub(super) values: BTreeMap<String, Value>,
+}
+
+/// A row, or why it is none.
+pub type ReadRow = Result<Row, Refused>;
+
+/// Why a record is no row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// How it would be known again, if that much can be read.
+    pub identity: Option<RowIdentity>,
+    /// Every fault.
+    pub faults: Vec<RowFault>,
+}
+
+impl From<RowFault> for Refused {
+    fn from(fault: RowFault) -> Self {
+        Self { identity: None, faults: vec![fault] }
+    }
+}
+
+/// An external id in 32 characters, to count and remember by.
+#[must_use]
+pub fn row_key(external_id: &str) -> String {
+    hex(&Sha256::digest(external_id.as_bytes())).chars().take(32).collect()
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes everything");
+        text
+    })
 }
 
 /// How a row is known again: an external id, or what one is made from.
@@ -89,6 +125,14 @@ impl Row {
             Some(Value::Integer(number)) => Some(*number),
             Some(Value::Text(_) | Value::Money(_) | Value::Time(_)) | None => None,
         }
+    }
+
+    /// The first target but those with a prefix of which another row says something else; that it says nothing is fine.
+    #[must_use]
+    pub fn differs<'r>(&self, other: &'r Self, prefix: &str) -> Option<&'r str> {
+        let stated = other.values.iter().filter(|(target, _)| !target.starts_with(prefix));
+        let mut stated = stated.filter(|(target, value)| self.values.get(*target) != Some(value));
+        stated.next().map(|(target, _)| target.as_str())
     }
 
     /// The tenant's own fields of the row, by name.

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::bound::Bound;
 use super::encoding::Encoding;
-use super::mapping::{Format, Mapping};
+use super::mapping::{ContactPoints, Format, Mapping, OrderRows};
 use super::plan::Plan;
 use super::reader::{Content, Dialect, Field, Next, Position, Reader, Record};
 use super::row::{Row, RowIdentity};
@@ -38,11 +38,12 @@ fn bound(format: &str) -> Bound {
 
 fn csv_row(fields: &[&str]) -> Result<Row, Vec<RowFault>> {
     let fields = fields.iter().map(|text| Field::Text((*text).to_owned())).collect();
-    bound("csv").row(Record { line: 7, content: Content::Csv(fields) })
+    bound("csv").row(Record { line: 7, content: Content::Csv(fields) }).map_err(|refused| refused.faults)
 }
 
 fn json_row(line: &str) -> Result<Row, Vec<RowFault>> {
-    bound("ndjson").row(Record { line: 7, content: Content::Json(line.to_owned()) })
+    let row = bound("ndjson").row(Record { line: 7, content: Content::Json(line.to_owned()) });
+    row.map_err(|refused| refused.faults)
 }
 
 fn codes(faults: &[RowFault]) -> Vec<(&str, Option<&str>)> {
@@ -140,6 +141,30 @@ fn all_faults_of_a_mapping_are_told_at_once() {
 }
 
 #[test]
+fn a_file_of_lines_needs_an_amount_for_each_and_no_total() {
+    let mut lines = orders("csv");
+    lines.order_rows = OrderRows::Lines;
+    let faults = Plan::new(ImportEntity::Orders, lines.clone(), "UTC").unwrap_err();
+    let found: Vec<_> = faults.iter().map(|fault| (fault.pointer.as_str(), &*fault.code)).collect();
+    assert_eq!(
+        found,
+        [
+            ("/fields/external_id/occurrence", "not_here"),
+            ("/fields/line.sku", "required"),
+            ("/fields/line.amount", "required"),
+        ]
+    );
+    lines.fields.get_mut("external_id").unwrap().occurrence = false;
+    let amount = lines.fields.remove("total").unwrap();
+    lines.fields.insert("line.amount".to_owned(), amount.clone());
+    lines.fields.insert("line.sku".to_owned(), amount);
+    assert!(Plan::new(ImportEntity::Orders, lines.clone(), "UTC").is_ok());
+    lines.contact_points = ContactPoints::Replace;
+    let faults = Plan::new(ImportEntity::Orders, lines, "UTC").unwrap_err();
+    assert_eq!(faults[0].pointer, "/contact_points");
+}
+
+#[test]
 fn a_column_that_the_file_lacks_or_has_twice_is_told_before_the_first_row() {
     let header = ["who", "who", "day", "paid"].map(str::to_owned);
     let plan = Plan::new(ImportEntity::Orders, orders("csv"), "UTC").unwrap();
@@ -177,7 +202,7 @@ fn gb18030_is_read_field_by_field() {
         rows.push(bound("csv").row(record.unwrap()));
     }
     assert_eq!(rows[1].as_ref().unwrap().text("customer.external_id"), Some("王芳"));
-    assert_eq!(rows[2].as_ref().unwrap_err()[0].code, "bad_encoding");
+    assert_eq!(rows[2].as_ref().unwrap_err().faults[0].code, "bad_encoding");
 }
 
 proptest! {

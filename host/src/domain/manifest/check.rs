@@ -40,7 +40,8 @@ fn check_names(manifest: &Manifest, faults: &mut Vec<Fault>) {
     unique("grants", "name", &mut manifest.grants.iter().map(|grant| grant.name.as_str()));
     unique("hooks", "entity", &mut manifest.hooks.iter().map(|hook| hook.entity.as_str()));
     unique("collections", "name", &mut manifest.collections.iter().map(|one| one.name.as_str()));
-    unique("fields", "name", &mut manifest.fields.iter().map(|field| field.name.as_str()));
+    let fields = manifest.fields.iter().map(|field| format!("{}.{}", field.entity.as_str(), field.name));
+    unique("fields", "name", &mut fields.collect::<Vec<_>>().iter().map(String::as_str));
     unique("actions", "name", &mut manifest.actions.iter().map(|action| action.name.as_str()));
     unique("panels", "slot", &mut manifest.panels.iter().map(|panel| panel.slot.as_str()));
     unique("jobs", "name", &mut manifest.jobs.iter().map(|job| job.name.as_str()));

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::package::Texts;
 use crate::domain::code::TypeName;
 use crate::domain::grant::Grant;
+use crate::domain::permission::Role;
 
 /// A core record that plugins work with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -126,4 +127,7 @@ pub struct Field {
     pub kind: ScalarType,
     /// What people read.
     pub label: Texts,
+    /// Who may read it beside owners and admins; whoever may read the record, if empty.
+    #[serde(default)]
+    pub roles: Vec<Role>,
 }

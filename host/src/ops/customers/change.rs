@@ -2,20 +2,21 @@
 
 use serde_json::Value;
 
-use super::Outcome;
 use crate::clock::Timestamp;
 use crate::db::Tx;
-use crate::db::customers::{self, FieldChanges, FieldValue, Updated};
+use crate::db::customers::{self, Updated};
 use crate::domain::actor::Actor;
 use crate::domain::check::changes;
 use crate::domain::code::{Reason, RecordKind};
 use crate::domain::customer::Customer;
 use crate::domain::event::Subject;
-use crate::domain::field::Model;
+use crate::domain::field::{FieldEntity, Model};
+use crate::domain::field_value::FieldChanges;
 use crate::domain::ids::{CustomerId, TenantId};
 use crate::domain::permission::Permission;
 use crate::error::{Error, Result};
 use crate::ops::Core;
+use crate::ops::change::{Outcome, Step, stale};
 use crate::ops::trail::{Trail, append_all};
 
 /// A change that is ready to be written.
@@ -27,14 +28,6 @@ pub struct CustomerChange {
     fields: Option<FieldChanges>,
     json: Value,
     trail: Trail,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Create,
-    Update,
-    Nothing,
-    Delete,
 }
 
 impl CustomerChange {
@@ -54,7 +47,7 @@ impl CustomerChange {
             Value::Null,
             Some(("customer.created", subject, json.clone())),
         );
-        let fields = field_changes(model, None, &after);
+        let fields = FieldChanges::between(model, FieldEntity::Customer, None, after.fields());
         Self { before: None, after, step: Step::Create, fields, json, trail }
     }
 
@@ -81,7 +74,8 @@ impl CustomerChange {
             changes(&before.to_json(), &json),
             Some(("customer.updated", subject, json.clone())),
         );
-        let fields = field_changes(model, Some(&before), &after);
+        let fields =
+            FieldChanges::between(model, FieldEntity::Customer, Some(before.fields()), after.fields());
         Self { before: Some(before), after, step, fields, json, trail }
     }
 
@@ -134,45 +128,12 @@ impl CustomerChange {
     /// What is done to the record.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
-        match self.step {
-            Step::Create => Outcome::Created,
-            Step::Update | Step::Delete => Outcome::Updated,
-            Step::Nothing => Outcome::Unchanged,
-        }
+        self.step.outcome()
     }
 
     pub(in crate::ops) fn trail(&self) -> Option<&Trail> {
         (self.step != Step::Nothing).then_some(&self.trail)
     }
-}
-
-/// Which rows of field values go and come between two records.
-fn field_changes(model: &Model, before: Option<&Customer>, after: &Customer) -> Option<FieldChanges> {
-    let mut changed = FieldChanges::default();
-    let maps = [
-        (before.map(|before| &before.custom_fields), &after.custom_fields),
-        (before.map(|before| &before.fields), &after.fields),
-    ];
-    for (old, new) in maps {
-        for (full_name, _) in old.into_iter().flatten().filter(|(name, value)| new.get(*name) != Some(value))
-        {
-            let (namespace, name) = full_name.split_once('.').unwrap_or(("", full_name));
-            changed.gone.push((namespace.to_owned(), name.to_owned()));
-        }
-        for (full_name, value) in new {
-            if old.and_then(|old| old.get(full_name)) == Some(value) {
-                continue;
-            }
-            // A value whose definition is gone is shown as it was, and no longer found.
-            if let Some(definition) = model.field_named(full_name)
-                && let Ok(value) = definition.read(value)
-            {
-                let (namespace, name) = (definition.namespace.clone(), definition.name.clone());
-                changed.set.push(FieldValue { namespace, name, value });
-            }
-        }
-    }
-    (changed != FieldChanges::default()).then_some(changed)
 }
 
 /// Writes a prepared change.
@@ -203,10 +164,7 @@ pub(in crate::ops) async fn write_rows(tx: &mut Tx, changes: &[&CustomerChange])
     let created: Vec<_> = changes
         .iter()
         .filter(|change| change.step == Step::Create)
-        .map(|change| {
-            let set: &[FieldValue] = change.fields.as_ref().map_or(&[], |fields| &fields.set);
-            (&change.after, set)
-        })
+        .map(|change| (&change.after, change.fields.as_ref()))
         .collect();
     if !created.is_empty() && !customers::insert_many(tx, tenant, &created).await? {
         return Err(identity_taken());
@@ -218,14 +176,14 @@ pub(in crate::ops) async fn write_rows(tx: &mut Tx, changes: &[&CustomerChange])
             Step::Update => {
                 match customers::update(tx, tenant, before, &change.after, change.fields.as_ref()).await? {
                     Updated::Done => {}
-                    Updated::Stale => return Err(stale(tx, tenant, &before.id).await),
+                    Updated::Stale => return Err(not_written(tx, tenant, &before.id).await),
                     Updated::IdentityTaken => return Err(identity_taken()),
                 }
             }
             Step::Delete => {
                 let after = &change.after;
                 if !customers::delete(tx, tenant, before, after.version, after.updated_at).await? {
-                    return Err(stale(tx, tenant, &before.id).await);
+                    return Err(not_written(tx, tenant, &before.id).await);
                 }
             }
         }
@@ -237,12 +195,9 @@ fn identity_taken() -> Error {
     Error::conflict(Reason::IdentityTaken, "another customer has one of the identities")
 }
 
-async fn stale(tx: &mut Tx, tenant: &TenantId, id: &CustomerId) -> Error {
+async fn not_written(tx: &mut Tx, tenant: &TenantId, id: &CustomerId) -> Error {
     match customers::find_version(tx, tenant, id).await {
-        Ok(Some(version)) => {
-            Error::VersionMismatch { kind: RecordKind::Customer, id: id.to_string(), version }
-        }
-        Ok(None) => Error::not_found(RecordKind::Customer, id),
+        Ok(version) => stale(RecordKind::Customer, id, version),
         Err(error) => error,
     }
 }

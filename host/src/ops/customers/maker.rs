@@ -4,12 +4,12 @@ use serde_json::Value;
 
 use super::CustomerChange;
 use crate::clock::Timestamp;
-use crate::db::{access, customer_models};
+use crate::db::{access, models};
 use crate::domain::actor::{Actor, Visibility};
 use crate::domain::check::Faults;
 use crate::domain::code::{FaultCode, Reason};
 use crate::domain::customer::{Customer, CustomerPatch, NewCustomer};
-use crate::domain::field::{Model, Scalar};
+use crate::domain::field::{FieldEntity, Model, Scalar};
 use crate::domain::ids::CustomerId;
 use crate::domain::permission::Permission;
 use crate::error::{Error, Result};
@@ -39,7 +39,7 @@ impl<'a> Maker<'a> {
 
     async fn with_visibility(core: &'a Core, actor: &'a Actor, visibility: Visibility) -> Result<Self> {
         let mut reader = core.db.read(&actor.tenant).await?;
-        let model = customer_models::find(&mut reader, &actor.tenant).await?;
+        let model = models::find(&mut reader, &actor.tenant).await?;
         drop(reader);
         Ok(Self { core, actor, visibility, model, now: core.now() })
     }
@@ -83,7 +83,7 @@ impl<'a> Maker<'a> {
         let mut after = before.clone();
         for (index, (name, value)) in values.into_iter().enumerate() {
             let pointer = format!("/{index}");
-            let Some(definition) = self.model.field(plugin, &name) else {
+            let Some(definition) = self.model.field(FieldEntity::Customer, plugin, &name) else {
                 faults.add(
                     pointer,
                     FaultCode::UnknownField,
@@ -143,7 +143,6 @@ impl<'a> Maker<'a> {
         let kept = [
             ("/id", hooked.id == after.id),
             ("/version", hooked.version == after.version),
-            ("/fields", hooked.fields == after.fields),
             ("/created_at", hooked.created_at == after.created_at),
             ("/updated_at", hooked.updated_at == after.updated_at),
         ];
@@ -153,6 +152,8 @@ impl<'a> Maker<'a> {
             }
         }
         hooked.settle(&self.model, before, &mut faults);
+        let fields = &mut hooked.fields;
+        self.model.settle_plugin_values(FieldEntity::Customer, fields, &after.fields, &mut faults);
         faults.finish()?;
         Ok(hooked)
     }

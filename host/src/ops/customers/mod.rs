@@ -9,53 +9,32 @@ mod change;
 mod maker;
 
 use std::collections::HashMap;
+use std::slice;
 
 use futures::future::BoxFuture;
-use serde::{Deserialize, Serialize};
 
 pub(in crate::ops) use change::write_rows;
 pub use change::{CustomerChange, apply, apply_many};
 pub(crate) use maker::Maker;
 
+use super::change::{Upserted, is_overtaken, is_race, retry};
 use super::pending::Pending;
-use super::{Core, visible};
+use super::{Core, check_conditions, fields, visible};
 
-use crate::db::{customer_models, customers};
+use crate::db::{Tx, customers};
 use crate::domain::actor::{Actor, Visibility};
 use crate::domain::check::Faults;
-use crate::domain::code::{FaultCode, Reason, RecordKind};
-use crate::domain::customer::{Customer, CustomerPatch, Identity, NewCustomer};
-use crate::domain::field::Model;
+use crate::domain::code::{FaultCode, RecordKind};
+use crate::domain::customer::{
+    ContactPoint, Customer, CustomerPatch, Identity, NewCustomer, with_contact_points,
+};
+use crate::domain::field::FieldEntity;
 use crate::domain::ids::CustomerId;
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::patch::Patch;
 use crate::domain::permission::Permission;
-use crate::domain::query::{CONDITIONS_MAX, CustomerFilter, CustomerSort};
+use crate::domain::query::{CustomerFilter, CustomerSort};
 use crate::error::{Error, Result};
-
-/// How often a change without a stated version is prepared again after it met another one.
-const ATTEMPTS_MAX: u32 = 4;
-
-/// What a write by external id has done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// There was no such record.
-    Created,
-    /// It was another one.
-    Updated,
-    /// It was the same already: no new version, no event.
-    Unchanged,
-}
-
-/// A record and what a write by external id has done to it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Upserted<T> {
-    /// The record as it stands now.
-    pub record: T,
-    /// What was done.
-    pub outcome: Outcome,
-}
 
 /// Prepares a new customer.
 ///
@@ -124,7 +103,8 @@ async fn find(
 /// # Errors
 /// Those of [`prepare_create`] and [`apply`].
 pub async fn create(core: &Core, actor: &Actor, new: NewCustomer) -> Result<Customer> {
-    write(core, actor, prepare_create(core, actor, new)).await
+    let customer = write(core, actor, prepare_create(core, actor, new)).await?;
+    shown(core, actor, customer).await
 }
 
 /// Changes a customer. Without `expected`, a concurrent change is no error: the patch is applied to its result.
@@ -138,16 +118,9 @@ pub async fn update(
     patch: CustomerPatch,
 ) -> Result<Customer> {
     let pending = Pending::default();
-    let mut attempt = 1;
-    loop {
-        let change = prepare_update(core, actor, (id, expected), patch.clone(), &pending);
-        match write(core, actor, change).await {
-            Err(Error::VersionMismatch { .. }) if expected.is_none() && attempt < ATTEMPTS_MAX => {
-                attempt += 1;
-            }
-            answer => return answer,
-        }
-    }
+    let attempt = || write(core, actor, prepare_update(core, actor, (id, expected), patch.clone(), &pending));
+    let customer = retry(is_overtaken(expected), attempt).await?;
+    shown(core, actor, customer).await
 }
 
 /// Removes a customer.
@@ -173,43 +146,22 @@ pub async fn upsert(
     identity: Identity,
     patch: CustomerPatch,
 ) -> Result<Upserted<Customer>> {
-    let mut attempt = 1;
-    loop {
-        let upsert = CustomerUpsert { identity: identity.clone(), patch: patch.clone() };
+    let attempt = || {
+        let (identity, patch) = (identity.clone(), patch.clone());
+        let upsert = CustomerUpsert { identity, patch, added_contact_points: Vec::new() };
         let prepare = async {
             let mut changes = prepare_upsert_many(core, actor, vec![upsert]).await?;
             changes.pop().expect("one change was asked for")
         };
-        let answer = core.write_once(actor, prepare, |tx, change| {
+        core.write_once(actor, prepare, |tx, change| {
             Box::pin(async move {
                 apply(tx, change).await?;
                 Ok(Upserted { record: change.customer().clone(), outcome: change.outcome() })
             })
-        });
-        match answer.await {
-            Err(error) if is_race(&error) && attempt < ATTEMPTS_MAX => attempt += 1,
-            answer => return answer,
-        }
-    }
-}
-
-/// Whether a write by external id has met a concurrent one, and is worth preparing again.
-pub(in crate::ops) fn is_race(error: &Error) -> bool {
-    match error {
-        Error::VersionMismatch { .. } => true,
-        Error::Conflict { code, .. } => matches!(code, Reason::IdentityTaken | Reason::ExternalIdTaken),
-        Error::Invalid { .. }
-        | Error::NotFound { .. }
-        | Error::Gone { .. }
-        | Error::Unauthenticated(_)
-        | Error::Forbidden(_)
-        | Error::Refused { .. }
-        | Error::Limit { .. }
-        | Error::PluginRejected { .. }
-        | Error::PluginFailed { .. }
-        | Error::Unavailable(_)
-        | Error::Internal(_) => false,
-    }
+        })
+    };
+    let Upserted { record, outcome } = retry(is_race, attempt).await?;
+    Ok(Upserted { record: shown(core, actor, record).await?, outcome })
 }
 
 /// A customer as one source knows it.
@@ -219,6 +171,8 @@ pub struct CustomerUpsert {
     pub identity: Identity,
     /// What the source says of it.
     pub patch: CustomerPatch,
+    /// Ways to reach it that are added to those there are.
+    pub added_contact_points: Vec<ContactPoint>,
 }
 
 /// Prepares writes by external id, with few statements for all of them. Rows that name
@@ -241,12 +195,17 @@ pub async fn prepare_upsert_many(
         customers::find_by_identities(&mut reader, &actor.tenant, &visibility, identities).await?
     };
     let mut changes = Vec::with_capacity(upserts.len());
-    for CustomerUpsert { identity, mut patch } in upserts {
+    for CustomerUpsert { identity, mut patch, added_contact_points: added } in upserts {
         if let Err(error) = include_identity(&identity, &mut patch) {
             changes.push(Err(error));
             continue;
         }
-        let change = match known.get(&identity) {
+        let before = known.get(&identity);
+        if !added.is_empty() {
+            let points = before.map_or_else(Vec::new, |before| before.contact_points.clone());
+            patch.contact_points = Patch::Value(with_contact_points(points, added));
+        }
+        let change = match before {
             Some(before) => maker.update(before.clone(), patch).await,
             None => {
                 if patch.identities.is_absent() {
@@ -281,6 +240,28 @@ fn include_identity(identity: &Identity, patch: &mut CustomerPatch) -> Result<()
     faults.finish()
 }
 
+/// Customers that an invocation has prepared, as the actor sees them.
+///
+/// # Errors
+/// Those of the database.
+pub async fn show_prepared(
+    core: &Core,
+    actor: &Actor,
+    mut customers: Vec<Customer>,
+) -> Result<Vec<Customer>> {
+    if !customers.is_empty() {
+        let mut reader = core.db.read(&actor.tenant).await?;
+        show(&mut reader, actor, &mut customers).await?;
+    }
+    Ok(customers)
+}
+
+/// A customer that was written, as the actor sees it.
+async fn shown(core: &Core, actor: &Actor, mut customer: Customer) -> Result<Customer> {
+    fields::show_written(core, actor, (FieldEntity::Customer, &mut customer.fields)).await?;
+    Ok(customer)
+}
+
 fn write<'a>(
     core: &'a Core,
     actor: &'a Actor,
@@ -302,7 +283,28 @@ pub async fn get(core: &Core, actor: &Actor, id: &CustomerId) -> Result<Customer
     let visibility = visible(actor, Permission::CustomerRead)?;
     let mut reader = core.db.read(&actor.tenant).await?;
     let found = customers::find(&mut reader, &actor.tenant, &visibility, id).await?;
-    found.ok_or_else(|| Error::not_found(RecordKind::Customer, id))
+    let mut customer = found.ok_or_else(|| Error::not_found(RecordKind::Customer, id))?;
+    show(&mut reader, actor, slice::from_mut(&mut customer)).await?;
+    Ok(customer)
+}
+
+/// Refuses a customer that `permission` does not reach as if there were none.
+pub(super) async fn check_reach(
+    core: &Core,
+    actor: &Actor,
+    permission: Permission,
+    id: &CustomerId,
+) -> Result<()> {
+    let visibility = visible(actor, permission)?;
+    let mut reader = core.db.read(&actor.tenant).await?;
+    let is_there = customers::exist(&mut reader, &actor.tenant, &visibility, &[id].into()).await?;
+    if is_there { Ok(()) } else { Err(Error::not_found(RecordKind::Customer, id)) }
+}
+
+/// Leaves of the plugins' fields those that the actor may read.
+pub(super) async fn show(tx: &mut Tx, actor: &Actor, customers: &mut [Customer]) -> Result<()> {
+    let fields = customers.iter_mut().map(|customer| (FieldEntity::Customer, &mut customer.fields));
+    fields::show(tx, actor, fields.collect()).await
 }
 
 /// The customers in the order of the ids, of which there are at most 200; nothing for those that the
@@ -314,7 +316,8 @@ pub async fn get_many(core: &Core, actor: &Actor, ids: &[CustomerId]) -> Result<
     let visibility = visible(actor, Permission::CustomerRead)?;
     super::check_many(ids.len())?;
     let mut reader = core.db.read(&actor.tenant).await?;
-    let found = customers::find_many(&mut reader, &actor.tenant, &visibility, ids).await?;
+    let mut found = customers::find_many(&mut reader, &actor.tenant, &visibility, ids).await?;
+    show(&mut reader, actor, &mut found).await?;
     let found: HashMap<_, _> = found.into_iter().map(|customer| (customer.id.clone(), customer)).collect();
     Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
 }
@@ -330,18 +333,9 @@ pub async fn list(
     page: &PageRequest,
 ) -> Result<Page<Customer>> {
     let visibility = visible(actor, Permission::CustomerRead)?;
-    let mut faults = Faults::default();
-    faults.count("/fields", filter.conditions.len(), CONDITIONS_MAX);
-    faults.finish()?;
+    check_conditions(filter.conditions.len())?;
     let mut reader = core.db.read(&actor.tenant).await?;
-    customers::list(&mut reader, &actor.tenant, &visibility, (filter, sort), page).await
-}
-
-/// The tenant's stages and fields; whoever may see customers may see what they are made of.
-///
-/// # Errors
-/// Those of the database.
-pub async fn model(core: &Core, actor: &Actor) -> Result<Model> {
-    let mut reader = core.db.read(&actor.tenant).await?;
-    customer_models::find(&mut reader, &actor.tenant).await
+    let mut page = customers::list(&mut reader, &actor.tenant, &visibility, (filter, sort), page).await?;
+    show(&mut reader, actor, &mut page.items).await?;
+    Ok(page)
 }

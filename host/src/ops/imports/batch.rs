@@ -13,13 +13,14 @@ use crate::domain::import::bound::Bound;
 use crate::domain::import::{ImportEntity, RowFault};
 use crate::domain::permission::Permission;
 use crate::domain::timeline::NewEntry;
-use crate::error::{Error, Result};
-use crate::ops::customers::{self, CustomerChange, CustomerUpsert, Outcome};
+use crate::error::{Error, Fault, Result};
+use crate::ops::change::Outcome;
+use crate::ops::customers::{self, CustomerChange};
 use crate::ops::orders::{self, OrderChange};
 use crate::ops::pending::Pending;
 use crate::ops::products::{self, ProductChange};
 use crate::ops::timeline::{self, TimelineChange};
-use crate::ops::{Core, visible};
+use crate::ops::{Core, fields, visible};
 
 /// What the rows of a batch have in common.
 pub(super) struct Job<'a> {
@@ -34,9 +35,9 @@ pub(super) struct Job<'a> {
 #[derive(Debug)]
 pub(super) struct Prepared {
     changes: Changes,
-    /// For each change, the place of its row among the rows that were prepared.
-    places: Vec<usize>,
-    /// What was wrong with the others.
+    /// For each change, the place of its row among the rows that were prepared, and how many rows it is.
+    places: Vec<(usize, usize)>,
+    /// What was wrong with the others, row by row.
     pub(super) faults: Vec<Vec<RowFault>>,
     /// Rows that say what is there already and need no change at all.
     unchanged: usize,
@@ -59,28 +60,23 @@ impl Default for Prepared {
 /// What was prepared for each row; an error is the row's own.
 type Answers<T> = Vec<Result<T>>;
 
+/// By the place of a row that is no good: the faults of each row that it consists of.
+pub(super) type Refusals = BTreeMap<usize, Vec<Vec<RowFault>>>;
+
 /// Prepares rows; those in `refused` are known to be no good.
 ///
 /// # Errors
 /// `Forbidden`, and those of the database.
-pub(super) async fn prepare(
-    job: &Job<'_>,
-    named: &[Named],
-    refused: &BTreeMap<usize, Vec<RowFault>>,
-) -> Result<Prepared> {
+pub(super) async fn prepare(job: &Job<'_>, named: &[Named], refused: &Refusals) -> Result<Prepared> {
     let rows: Vec<(usize, &Named)> =
         named.iter().enumerate().filter(|(place, _)| !refused.contains_key(place)).collect();
     let mut prepared = match job.entity {
         ImportEntity::Customers => prepare_customers(job, &rows).await?,
         ImportEntity::Products => prepare_products(job, &rows).await?,
-        ImportEntity::Orders => {
-            let news = rows.iter().map(|(_, named)| rows::order(named, job.source)).collect();
-            let answers = orders::prepare_upsert_many(job.core, job.actor, news).await?;
-            Prepared::sort(job, &rows, answers, Changes::Orders)?
-        }
+        ImportEntity::Orders => prepare_orders(job, &rows).await?,
         ImportEntity::Interactions | ImportEntity::Behaviour => prepare_timeline(job, &rows).await?,
     };
-    prepared.faults.extend(refused.values().cloned());
+    prepared.faults.extend(refused.values().flatten().cloned());
     Ok(prepared)
 }
 
@@ -97,15 +93,21 @@ impl Prepared {
             match answer {
                 Ok(change) => {
                     changes.push(change);
-                    places.push(*place);
+                    places.push((*place, named.len()));
                 }
-                Err(error) => match rows::refusal(&error, named.row.line, job.bound) {
-                    Some(found) => faults.push(found),
+                Err(error) => match rows::refusal(&error, named, job.bound) {
+                    Some(found) => faults.extend(found),
                     None => return Err(error),
                 },
             }
         }
         Ok(Self { changes: wrap(changes), places, faults, unchanged: 0 })
+    }
+
+    /// The same with rows that were no good before anything was prepared.
+    fn with(mut self, faults: Vec<Vec<RowFault>>) -> Self {
+        self.faults.extend(faults);
+        self
     }
 
     /// Changes that are prepared.
@@ -115,19 +117,19 @@ impl Prepared {
 
     /// The row of a change.
     pub(super) fn place(&self, change: usize) -> Option<usize> {
-        self.places.get(change).copied()
+        self.places.get(change).map(|(place, _)| *place)
     }
 
     /// What is done to the record of each good row.
     pub(super) fn outcomes(&self) -> Vec<Outcome> {
-        let mut outcomes = vec![Outcome::Unchanged; self.unchanged];
-        match &self.changes {
-            Changes::Customers(changes) => outcomes.extend(changes.iter().map(CustomerChange::outcome)),
-            Changes::Products(changes) => outcomes.extend(changes.iter().map(ProductChange::outcome)),
-            Changes::Orders(changes) => outcomes.extend(changes.iter().map(OrderChange::outcome)),
-            Changes::Timeline(changes) => outcomes.extend(changes.iter().map(|_| Outcome::Created)),
-        }
-        outcomes
+        let of_changes: Vec<Outcome> = match &self.changes {
+            Changes::Customers(changes) => changes.iter().map(CustomerChange::outcome).collect(),
+            Changes::Products(changes) => changes.iter().map(ProductChange::outcome).collect(),
+            Changes::Orders(changes) => changes.iter().map(OrderChange::outcome).collect(),
+            Changes::Timeline(changes) => changes.iter().map(|_| Outcome::Created).collect(),
+        };
+        let of_rows = of_changes.iter().zip(&self.places).flat_map(|(one, (_, rows))| vec![*one; *rows]);
+        std::iter::repeat_n(Outcome::Unchanged, self.unchanged).chain(of_rows).collect()
     }
 
     /// Writes the first `count` changes.
@@ -161,34 +163,53 @@ impl Prepared {
 }
 
 async fn prepare_customers(job: &Job<'_>, rows: &[(usize, &Named)]) -> Result<Prepared> {
-    let model: Model = customers::model(job.core, job.actor).await?;
-    let mut upserts = Vec::with_capacity(rows.len());
-    let mut good = Vec::with_capacity(rows.len());
-    let mut faults = Vec::new();
-    for (place, named) in rows {
-        match rows::customer(named, &model) {
-            Ok(patch) => {
-                let identity =
-                    Identity { source: job.source.to_owned(), external_id: named.external_id.clone() };
-                upserts.push(CustomerUpsert { identity, patch });
-                good.push((*place, *named));
-            }
-            Err(found) => {
-                let line = named.row.line;
-                faults.push(found.iter().map(|fault| rows::row_fault(fault, line, job.bound)).collect());
-            }
-        }
-    }
-    let answers = customers::prepare_upsert_many(job.core, job.actor, upserts).await?;
-    let mut prepared = Prepared::sort(job, &good, answers, Changes::Customers)?;
-    prepared.faults.append(&mut faults);
-    Ok(prepared)
+    let read = read(job, rows, |named, model| rows::customer(named, job, model));
+    let Read { inputs, rows, faults } = read.await?;
+    let answers = customers::prepare_upsert_many(job.core, job.actor, inputs).await?;
+    Ok(Prepared::sort(job, &rows, answers, Changes::Customers)?.with(faults))
 }
 
 async fn prepare_products(job: &Job<'_>, rows: &[(usize, &Named)]) -> Result<Prepared> {
-    let news = rows.iter().map(|(_, named)| rows::product(named, job.source)).collect();
-    let answers = products::prepare_upsert_many(job.core, job.actor, news).await?;
-    Prepared::sort(job, rows, answers, Changes::Products)
+    let read = read(job, rows, |named, model| rows::product(named, job.source, model));
+    let Read { inputs, rows, faults } = read.await?;
+    let answers = products::prepare_upsert_many(job.core, job.actor, inputs).await?;
+    Ok(Prepared::sort(job, &rows, answers, Changes::Products)?.with(faults))
+}
+
+async fn prepare_orders(job: &Job<'_>, rows: &[(usize, &Named)]) -> Result<Prepared> {
+    let read = read(job, rows, |named, model| rows::order(named, job.source, model));
+    let Read { inputs, rows, faults } = read.await?;
+    let answers = orders::prepare_upsert_many(job.core, job.actor, inputs).await?;
+    Ok(Prepared::sort(job, &rows, answers, Changes::Orders)?.with(faults))
+}
+
+/// Rows as the inputs of a use case, and what is wrong with those that are none.
+struct Read<'r, T> {
+    inputs: Vec<T>,
+    rows: Vec<(usize, &'r Named)>,
+    faults: Vec<Vec<RowFault>>,
+}
+
+async fn read<'r, T>(
+    job: &Job<'_>,
+    rows: &[(usize, &'r Named)],
+    input: impl Fn(&Named, &Model) -> Result<T, Vec<Fault>>,
+) -> Result<Read<'r, T>> {
+    let model = fields::readable(job.core, job.actor).await?;
+    let mut read = Read { inputs: Vec::with_capacity(rows.len()), rows: Vec::new(), faults: Vec::new() };
+    for (place, named) in rows {
+        match input(named, &model) {
+            Ok(input) => {
+                read.inputs.push(input);
+                read.rows.push((*place, *named));
+            }
+            Err(found) => {
+                let faults = found.iter().map(|fault| rows::row_fault(fault, named, job.bound));
+                read.faults.extend(named.refuse(faults.collect()));
+            }
+        }
+    }
+    Ok(read)
 }
 
 async fn prepare_timeline(job: &Job<'_>, rows: &[(usize, &Named)]) -> Result<Prepared> {

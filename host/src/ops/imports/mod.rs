@@ -90,7 +90,7 @@ impl ImportState {
     }
 }
 
-/// How much of the file was read, and what became of its rows.
+/// How much of the file was read, and what became of its rows; a row that is a line counts as its order does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ImportProgress {
     /// Bytes of the file that have been worked on.

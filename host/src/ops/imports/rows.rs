@@ -2,11 +2,14 @@
 
 use serde_json::{Map, Value};
 
+use super::batch::Job;
 use crate::domain::code::{FaultCode, RowCode};
-use crate::domain::customer::{ContactKind, ContactPoint, CustomerKind, CustomerPatch};
-use crate::domain::field::Model;
+use crate::domain::customer::{ContactKind, ContactPoint, CustomerKind, CustomerPatch, Identity};
+use crate::domain::field::{FieldEntity, Model};
 use crate::domain::import::RowFault;
 use crate::domain::import::bound::Bound;
+use crate::domain::import::lines::refuse_all;
+use crate::domain::import::mapping::ContactPoints;
 use crate::domain::import::row::Row;
 use crate::domain::money::Money;
 use crate::domain::order::{CustomerRef, CustomerStub, NewLine, NewOrder, OrderStatus};
@@ -14,12 +17,37 @@ use crate::domain::patch::Patch;
 use crate::domain::product::NewProduct;
 use crate::domain::timeline::{Direction, NewBehaviour, NewInteraction};
 use crate::error::{Error, Fault};
+use crate::ops::customers::CustomerUpsert;
 
-/// A row with its external id.
+/// A row with its external id, or the rows of one order.
 #[derive(Clone, Debug)]
 pub(super) struct Named {
     pub(super) row: Row,
+    /// Further lines of an order.
+    pub(super) others: Vec<Row>,
     pub(super) external_id: String,
+}
+
+impl Named {
+    /// The rows of one order; nothing if there are none.
+    pub(super) fn order(external_id: String, rows: Vec<Row>) -> Option<Self> {
+        let mut rows = rows.into_iter();
+        Some(Self { row: rows.next()?, others: rows.collect(), external_id })
+    }
+
+    /// How many rows it is.
+    pub(super) fn len(&self) -> usize {
+        1 + self.others.len()
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &Row> {
+        std::iter::once(&self.row).chain(&self.others)
+    }
+
+    /// What is wrong with each of the rows, if this is wrong.
+    pub(super) fn refuse(&self, faults: Vec<RowFault>) -> Vec<Vec<RowFault>> {
+        refuse_all(self.rows().map(|row| row.line), vec![faults])
+    }
 }
 
 fn owned(row: &Row, target: &str) -> Option<String> {
@@ -27,10 +55,10 @@ fn owned(row: &Row, target: &str) -> Option<String> {
 }
 
 /// The order that a row of `source` says there is.
-pub(super) fn order(named: &Named, source: &str) -> NewOrder {
+pub(super) fn order(named: &Named, source: &str, model: &Model) -> Result<NewOrder, Vec<Fault>> {
     let row = &named.row;
     let total = row.money("total");
-    NewOrder {
+    Ok(NewOrder {
         customer_id: None,
         customer: Some(customer_ref(row, source)),
         source: Some(source.to_owned()),
@@ -40,8 +68,9 @@ pub(super) fn order(named: &Named, source: &str) -> NewOrder {
         store: owned(row, "store"),
         ordered_at: row.time("ordered_at").unwrap_or_default(),
         total,
-        lines: line(row, total).into_iter().collect(),
-    }
+        lines: named.rows().filter_map(|row| line(row, total)).collect(),
+        custom_fields: custom_fields(row, model, FieldEntity::Order)?,
+    })
 }
 
 /// Who the row's customer is; created if the mapping says of what kind or name.
@@ -67,9 +96,8 @@ fn line(row: &Row, total: Option<Money>) -> Option<NewLine> {
     })
 }
 
-/// What a row says of a customer. What it does not say stays as it is; ways to reach
-/// the customer that it does say replace all that there were.
-pub(super) fn customer(named: &Named, model: &Model) -> Result<CustomerPatch, Vec<Fault>> {
+/// What a row of a job says of a customer. What it does not say stays as it is.
+pub(super) fn customer(named: &Named, job: &Job<'_>, model: &Model) -> Result<CustomerUpsert, Vec<Fault>> {
     let row = &named.row;
     let mut points = Vec::new();
     for (target, kind) in [
@@ -85,23 +113,30 @@ pub(super) fn customer(named: &Named, model: &Model) -> Result<CustomerPatch, Ve
     let tags = row.text("tags").map(|tags| {
         tags.split([';', '；', '|']).map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
     });
-    Ok(CustomerPatch {
+    let mut patch = CustomerPatch {
         kind: Some(row.text("kind").map_or(CustomerKind::Person, CustomerKind::from_stored)),
         name: owned(row, "name"),
         lifecycle_stage: owned(row, "lifecycle_stage").map_or(Patch::Absent, Patch::Value),
         tags: tags.map_or(Patch::Absent, Patch::Value),
-        contact_points: if points.is_empty() { Patch::Absent } else { Patch::Value(points) },
-        custom_fields: custom_fields(row, model)?.map_or(Patch::Absent, Patch::Value),
+        custom_fields: Patch::Value(custom_fields(row, model, FieldEntity::Customer)?),
         ..CustomerPatch::default()
-    })
+    };
+    let mut added = Vec::new();
+    match job.bound.contact_points() {
+        ContactPoints::Merge => added = points,
+        ContactPoints::Replace if points.is_empty() => {}
+        ContactPoints::Replace => patch.contact_points = Patch::Value(points),
+    }
+    let identity = Identity { source: job.source.to_owned(), external_id: named.external_id.clone() };
+    Ok(CustomerUpsert { identity, patch, added_contact_points: added })
 }
 
-fn custom_fields(row: &Row, model: &Model) -> Result<Option<Map<String, Value>>, Vec<Fault>> {
+fn custom_fields(row: &Row, model: &Model, entity: FieldEntity) -> Result<Map<String, Value>, Vec<Fault>> {
     let mut values = Map::new();
     let mut faults = Vec::new();
     for (name, text) in row.custom_fields() {
         let pointer = format!("/custom_fields/{name}");
-        match model.field("", name).map(|field| field.read_text(text)) {
+        match model.field(entity, "", name).map(|field| field.read_text(text)) {
             Some(Ok(value)) => drop(values.insert(name.to_owned(), value.to_json().unwrap_or(Value::Null))),
             Some(Err((code, message))) => faults.push(Fault::new(pointer, code, message)),
             None => {
@@ -109,20 +144,21 @@ fn custom_fields(row: &Row, model: &Model) -> Result<Option<Map<String, Value>>,
             }
         }
     }
-    if faults.is_empty() { Ok((!values.is_empty()).then_some(values)) } else { Err(faults) }
+    if faults.is_empty() { Ok(values) } else { Err(faults) }
 }
 
 /// The product that a row of `source` says there is.
-pub(super) fn product(named: &Named, source: &str) -> NewProduct {
+pub(super) fn product(named: &Named, source: &str, model: &Model) -> Result<NewProduct, Vec<Fault>> {
     let row = &named.row;
-    NewProduct {
+    Ok(NewProduct {
         sku: owned(row, "sku").unwrap_or_default(),
         name: owned(row, "name").unwrap_or_default(),
         class: owned(row, "class"),
         price: row.money("price"),
         source: Some(source.to_owned()),
         external_id: Some(named.external_id.clone()),
-    }
+        custom_fields: custom_fields(row, model, FieldEntity::Product)?,
+    })
 }
 
 /// The contact that a row of `source` tells of.
@@ -159,22 +195,23 @@ pub(super) fn behaviour(named: &Named, source: &str) -> NewBehaviour {
     }
 }
 
-/// What a use case has refused, as faults of the row; `None` if it is not about the row.
-pub(super) fn refusal(error: &Error, line: u64, bound: &Bound) -> Option<Vec<RowFault>> {
-    match error {
-        Error::Invalid { faults } => Some(faults.iter().map(|fault| row_fault(fault, line, bound)).collect()),
+/// What a use case has refused, as faults of its rows; `None` if it is not about them.
+pub(super) fn refusal(error: &Error, named: &Named, bound: &Bound) -> Option<Vec<Vec<RowFault>>> {
+    let line = named.row.line;
+    let faults = match error {
+        Error::Invalid { faults } => faults.iter().map(|fault| row_fault(fault, named, bound)).collect(),
         Error::PluginRejected { plugin, message, faults, .. } => {
             let message = format!("plugin `{plugin}`: {message}");
             let mut all = vec![RowFault::new(line, &RowCode::PluginRejected, message)];
-            all.extend(faults.iter().map(|fault| row_fault(fault, line, bound)));
-            Some(all)
+            all.extend(faults.iter().map(|fault| row_fault(fault, named, bound)));
+            all
         }
         Error::PluginFailed { .. } => {
-            Some(vec![RowFault::new(line, &RowCode::PluginFailed, error.to_string())])
+            vec![RowFault::new(line, &RowCode::PluginFailed, error.to_string())]
         }
-        Error::NotFound { .. } => Some(vec![RowFault::new(line, &RowCode::NotFound, error.to_string())]),
+        Error::NotFound { .. } => vec![RowFault::new(line, &RowCode::NotFound, error.to_string())],
         Error::Conflict { code, message } | Error::Refused { code, message } => {
-            Some(vec![RowFault::new(line, code, message)])
+            vec![RowFault::new(line, code, message)]
         }
         Error::VersionMismatch { .. }
         | Error::Unauthenticated(_)
@@ -182,13 +219,22 @@ pub(super) fn refusal(error: &Error, line: u64, bound: &Bound) -> Option<Vec<Row
         | Error::Gone { .. }
         | Error::Limit { .. }
         | Error::Unavailable(_)
-        | Error::Internal(_) => None,
-    }
+        | Error::Internal(_) => return None,
+    };
+    Some(named.refuse(faults))
 }
 
-/// A fault of an input as one of the row that it was made from.
-pub(super) fn row_fault(fault: &Fault, line: u64, bound: &Bound) -> RowFault {
-    let path = fault.pointer.trim_start_matches('/').replace("lines/0/", "line/").replace('/', ".");
+/// A fault of an input as one of the row that it was made from: `/lines/2/amount` is the third row's `line.amount`.
+pub(super) fn row_fault(fault: &Fault, named: &Named, bound: &Bound) -> RowFault {
+    let mut path = fault.pointer.trim_start_matches('/').replace('/', ".");
+    let mut row = &named.row;
+    let of_line = path.strip_prefix("lines.").map(|rest| rest.split_once('.').unwrap_or((rest, "")));
+    if let Some((index, rest)) = of_line
+        && let Some(found) = index.parse().ok().and_then(|index: usize| named.rows().nth(index))
+    {
+        row = found;
+        path = format!("line.{rest}");
+    }
     let mut target = path.as_str();
     let column = loop {
         if let Some(column) = bound.column_of(target) {
@@ -200,7 +246,7 @@ pub(super) fn row_fault(fault: &Fault, line: u64, bound: &Bound) -> RowFault {
         }
     };
     let message = if path.is_empty() { fault.message.clone() } else { format!("{path}: {}", fault.message) };
-    let found = RowFault::of_fault(line, fault, message);
+    let found = RowFault::of_fault(row.line, fault, message);
     match column {
         Some(column) => found.in_column(column),
         None => found,

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::batch::{self, Prepared};
+use super::batch::{self, Prepared, Refusals};
 use super::find_row;
 use super::rows::{self, Named};
 use crate::clock::Timestamp;
@@ -18,13 +18,14 @@ use crate::domain::actor::Actor;
 use crate::domain::code::{Reason, RowCode};
 use crate::domain::import::bound::Bound;
 use crate::domain::import::encoding::Encoding;
+use crate::domain::import::lines::{self, Grouped};
 use crate::domain::import::plan::Plan;
 use crate::domain::import::reader::{Dialect, Position};
-use crate::domain::import::row::{Row, RowIdentity};
+use crate::domain::import::row::{ReadRow, RowIdentity};
 use crate::domain::import::{FAILED_ROWS_MAX, ImportEntity, KEPT_FAULTS_MAX, RowFault};
 use crate::domain::permission::Permission;
 use crate::error::{Error, Result};
-use crate::ops::customers::{self, Outcome};
+use crate::ops::change::{self, Outcome};
 use crate::ops::{Core, access};
 
 /// How long a node may be silent before another takes its job.
@@ -61,16 +62,18 @@ pub(super) struct Tally {
 /// Rows that are committed together.
 pub struct Batch {
     /// The rows in their order, or what is wrong with each.
-    pub rows: Vec<std::result::Result<Row, Vec<RowFault>>>,
+    pub rows: Vec<ReadRow>,
     /// Where the row after them begins.
     pub next: Position,
     /// Whether the file ends there.
     pub is_last: bool,
 }
 
-/// The good rows of a batch with their external ids, and how often rows like them were seen.
+/// The good rows of a batch with their external ids, what is wrong with the others, and
+/// what is to be remembered: how often rows like them were seen, or where orders ended.
 struct NamedRows {
     rows: Vec<Named>,
+    refused: Vec<Vec<RowFault>>,
     seen: Option<serde_json::Value>,
 }
 
@@ -196,7 +199,11 @@ impl Work {
     /// Those of the database; the job can be taken again once its lease has run out.
     /// Whatever else stops the import is written to it as its failure.
     pub async fn commit(&mut self, core: &Core, bound: &Bound, batch: Batch) -> Result<Step> {
-        let named = self.name(core, &batch).await?;
+        let named = if bound.has_lines() {
+            self.name_orders(core, bound, &batch).await?
+        } else {
+            self.name(core, &batch).await?
+        };
         let mut refused = BTreeMap::new();
         let mut tries = 0;
         loop {
@@ -225,11 +232,11 @@ impl Work {
         core: &Core,
         bound: &Bound,
         batch: &Batch,
-        (named, refused): (&NamedRows, &BTreeMap<usize, Vec<RowFault>>),
+        (named, refused): (&NamedRows, &Refusals),
     ) -> Result<Step> {
         let mut prepared = batch::prepare(&self.job(core, bound), &named.rows, refused).await?;
         let mut faults = std::mem::take(&mut prepared.faults);
-        faults.extend(batch.rows.iter().filter_map(|row| row.as_ref().err().cloned()));
+        faults.extend(named.refused.iter().cloned());
         let (kept, tally) = self.count(&prepared, faults);
         let gives_up = tally.failed.unsigned_abs() > FAILED_ROWS_MAX;
         let state = match (gives_up, batch.is_last) {
@@ -294,13 +301,7 @@ impl Work {
                 Some(RowIdentity::Given(_)) | None => None,
             })
             .collect();
-        let mut seen = HashMap::new();
-        if !keys.is_empty() {
-            let mut reader = core.db.read(&self.claim.tenant).await?;
-            let found =
-                db::imports::count_seen(&mut reader, &self.claim.tenant, &self.claim.import, &keys).await?;
-            seen.extend(found);
-        }
+        let mut seen: HashMap<_, _> = self.count_seen(core, &keys).await?.collect();
         let mut changed = serde_json::Map::new();
         let mut named = Vec::with_capacity(batch.rows.len());
         for row in rows() {
@@ -314,10 +315,40 @@ impl Work {
                 Some(RowIdentity::Given(_)) | None => 1,
             };
             let identity = row.identity.as_ref().ok_or_else(|| Error::internal("a row has no identity"))?;
-            named.push(Named { external_id: identity.external_id(occurrence), row: row.clone() });
+            let external_id = identity.external_id(occurrence);
+            named.push(Named { external_id, row: row.clone(), others: Vec::new() });
         }
+        let refused = batch.rows.iter().filter_map(|row| Some(row.as_ref().err()?.faults.clone())).collect();
         let seen = (!changed.is_empty()).then_some(serde_json::Value::Object(changed));
-        Ok(NamedRows { rows: named, seen })
+        Ok(NamedRows { rows: named, refused, seen })
+    }
+
+    /// Puts rows together to orders, and remembers where each has ended.
+    async fn name_orders(&self, core: &Core, bound: &Bound, batch: &Batch) -> Result<NamedRows> {
+        let keys = lines::keys(&batch.rows);
+        let seen = self.count_seen(core, &keys.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+        let seen = seen.map(|(key, line)| (key, line.unsigned_abs())).collect();
+        let Grouped { orders, refused, last_lines } = bound.group(&batch.rows, &seen);
+        let rows = orders.into_iter().filter_map(|(external_id, rows)| Named::order(external_id, rows));
+        let last_lines = last_lines.into_iter().map(|(key, line)| (key, serde_json::Value::from(line)));
+        let last_lines: serde_json::Map<_, _> = last_lines.collect();
+        let seen = (!last_lines.is_empty()).then_some(serde_json::Value::Object(last_lines));
+        Ok(NamedRows { rows: rows.collect(), refused, seen })
+    }
+
+    /// What is remembered by these keys.
+    async fn count_seen(
+        &self,
+        core: &Core,
+        keys: &[&str],
+    ) -> Result<impl Iterator<Item = (String, i64)> + use<>> {
+        let mut seen = Vec::new();
+        if !keys.is_empty() {
+            let Claim { tenant, import, .. } = &self.claim;
+            let mut reader = core.db.read(tenant).await?;
+            seen = db::imports::count_seen(&mut reader, tenant, import, keys).await?;
+        }
+        Ok(seen.into_iter())
     }
 
     /// The faults that are kept, and the tally after the batch.
@@ -412,15 +443,15 @@ impl Work {
 
 /// Whether writing a batch has met other writers, and preparing it again may help.
 fn is_race(error: &Error) -> bool {
-    customers::is_race(error) || matches!(error, Error::Conflict { .. } | Error::NotFound { .. })
+    change::is_race(error) || matches!(error, Error::Conflict { .. } | Error::NotFound { .. })
 }
 
 /// The first row that cannot be written after those before it; none if all can by now.
 async fn find_culprit(
     job: &batch::Job<'_>,
     named: &[Named],
-    refused: &BTreeMap<usize, Vec<RowFault>>,
-) -> Result<Option<(usize, Vec<RowFault>)>> {
+    refused: &Refusals,
+) -> Result<Option<(usize, Vec<Vec<RowFault>>)>> {
     let prepared = Arc::new(batch::prepare(job, named, refused).await?);
     let Some(mut error) = try_out(job, &prepared, prepared.len()).await? else {
         return Ok(None);
@@ -437,9 +468,9 @@ async fn find_culprit(
     let Some((place, row)) = prepared.place(low).and_then(|place| Some((place, named.get(place)?))) else {
         return Err(error);
     };
-    let line = row.row.line;
-    let faults = rows::refusal(&error, line, job.bound)
-        .unwrap_or_else(|| vec![RowFault::new(line, &RowCode::Busy, "others keep changing this record")]);
+    let busy =
+        || row.refuse(vec![RowFault::new(row.row.line, &RowCode::Busy, "others keep changing this record")]);
+    let faults = rows::refusal(&error, row, job.bound).unwrap_or_else(busy);
     Ok(Some((place, faults)))
 }
 

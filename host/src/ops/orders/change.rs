@@ -10,11 +10,14 @@ use crate::domain::actor::Actor;
 use crate::domain::check::changes;
 use crate::domain::code::{Reason, RecordKind};
 use crate::domain::event::Subject;
+use crate::domain::field::{FieldEntity, Model};
+use crate::domain::field_value::FieldChanges;
 use crate::domain::ids::OrderId;
 use crate::domain::order::Order;
 use crate::domain::permission::Permission;
 use crate::error::{Error, Result};
-use crate::ops::customers::{self, CustomerChange, Outcome};
+use crate::ops::change::{Outcome, stale};
+use crate::ops::customers::{self, CustomerChange};
 use crate::ops::trail::{Trail, append_all};
 use crate::ops::{Core, visible};
 
@@ -25,6 +28,7 @@ pub struct OrderChange {
     after: Order,
     outcome: Outcome,
     customer: Option<CustomerChange>,
+    fields: Option<FieldChanges>,
     json: Value,
     trail: Trail,
 }
@@ -33,6 +37,7 @@ impl OrderChange {
     pub(super) fn created(
         core: &Core,
         actor: &Actor,
+        model: &Model,
         (after, customer): (Order, Option<CustomerChange>),
         now: Timestamp,
     ) -> Self {
@@ -41,13 +46,14 @@ impl OrderChange {
         let what = ("order.create", "order", after.id.as_str());
         let trail =
             Trail::new(core, (actor, Some(Permission::OrderWrite)), now, what, Value::Null, Some(told));
-        Self { before: None, after, outcome: Outcome::Created, customer, json, trail }
+        let fields = FieldChanges::between(model, FieldEntity::Order, None, after.fields());
+        Self { before: None, after, outcome: Outcome::Created, customer, fields, json, trail }
     }
 
     /// The change from `before` to `after`, told as `event`; none at all if they are the same.
     pub(super) fn updated(
         core: &Core,
-        actor: &Actor,
+        (actor, model): (&Actor, &Model),
         (before, mut after): (Order, Order),
         (action, event): (&'static str, &'static str),
         now: Timestamp,
@@ -63,7 +69,8 @@ impl OrderChange {
         let what = (action, "order", after.id.as_str());
         let trail =
             Trail::new(core, (actor, Some(Permission::OrderWrite)), now, what, differences, Some(told));
-        Self { before: Some(before), after, outcome, customer: None, json, trail }
+        let fields = FieldChanges::between(model, FieldEntity::Order, Some(before.fields()), after.fields());
+        Self { before: Some(before), after, outcome, customer: None, fields, json, trail }
     }
 
     /// The order's id.
@@ -131,21 +138,16 @@ pub async fn apply_many(tx: &mut Tx, changes: &[&OrderChange]) -> Result<()> {
         if !customer_rows::exist(tx, tenant, &visibility, &customers).await? {
             return Err(Error::not_found(RecordKind::Customer, "of the order"));
         }
-        let rows: Vec<_> = created.iter().map(|change| &change.after).collect();
+        let rows: Vec<_> = created.iter().map(|change| (&change.after, change.fields.as_ref())).collect();
         if !orders::insert_many(tx, tenant, &rows).await? {
             return Err(taken());
         }
     }
     for change in changes.iter().filter(|change| change.outcome == Outcome::Updated) {
         let Some(before) = &change.before else { continue };
-        if !orders::update(tx, tenant, before.version, &change.after).await? {
-            let id = &before.id;
-            return Err(match orders::find_version(tx, tenant, id).await? {
-                Some(version) => {
-                    Error::VersionMismatch { kind: RecordKind::Order, id: id.to_string(), version }
-                }
-                None => Error::not_found(RecordKind::Order, id),
-            });
+        if !orders::update(tx, tenant, before.version, &change.after, change.fields.as_ref()).await? {
+            let version = orders::find_version(tx, tenant, &before.id).await?;
+            return Err(stale(RecordKind::Order, &before.id, version));
         }
     }
     let made = made.into_iter().filter_map(CustomerChange::trail);

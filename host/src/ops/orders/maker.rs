@@ -1,17 +1,20 @@
 //! Making and changing orders by the rules: what is needed is loaded once, for one order or many.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use super::OrderChange;
 use super::change::taken;
 use crate::clock::Timestamp;
-use crate::db::{Arg, Tx, customers as customer_rows, orders, products};
+use crate::db::{Tx, customers as customer_rows, models, orders, products};
 use crate::domain::actor::{Actor, Visibility};
 use crate::domain::check::Faults;
 use crate::domain::code::{FaultCode, Reason};
 use crate::domain::customer::{Identity, NewCustomer};
-use crate::domain::ids::{CustomerId, OrderId};
-use crate::domain::order::{CustomerRef, CustomerStub, Line, NewLine, NewOrder, Order, OrderPatch};
+use crate::domain::field::{FieldEntity, Model};
+use crate::domain::ids::{CustomerId, OrderId, RefundId};
+use crate::domain::order::{
+    CustomerRef, CustomerStub, Line, NewLine, NewOrder, NewRefund, Order, OrderPatch,
+};
 use crate::domain::patch::Patch;
 use crate::domain::permission::Permission;
 use crate::domain::product::Product;
@@ -27,6 +30,7 @@ pub(super) struct Maker<'a> {
     actor: &'a Actor,
     customers: Option<CustomerMaker<'a>>,
     known: Known,
+    model: Model,
     now: Timestamp,
 }
 
@@ -62,6 +66,7 @@ impl<'a> Maker<'a> {
         known.load(&mut reader, (actor, &visibility), news, pending).await?;
         let lines: Vec<_> = news.iter().flat_map(|new| &new.lines).collect();
         known.load_products(&mut reader, actor, &lines).await?;
+        let model = models::find(&mut reader, &actor.tenant).await?;
         drop(reader);
         let may_create = |new: &NewOrder| new.customer.as_ref().is_some_and(|who| who.create.is_some());
         let customers = if news.iter().any(may_create) {
@@ -69,17 +74,18 @@ impl<'a> Maker<'a> {
         } else {
             None
         };
-        Ok(Self { core, actor, customers, known, now: core.now() })
+        Ok(Self { core, actor, customers, known, model, now: core.now() })
     }
 
     /// With the catalogue's entries for the lines of a patch.
     pub(super) async fn for_patch(core: &'a Core, actor: &'a Actor, patch: &OrderPatch) -> Result<Self> {
         let mut known = Known::default();
+        let mut reader = core.db.read(&actor.tenant).await?;
         if let Patch::Value(lines) = &patch.lines {
-            let mut reader = core.db.read(&actor.tenant).await?;
             known.load_products(&mut reader, actor, &lines.iter().collect::<Vec<_>>()).await?;
         }
-        Ok(Self { core, actor, customers: None, known, now: core.now() })
+        let model = models::find(&mut reader, &actor.tenant).await?;
+        Ok(Self { core, actor, customers: None, known, model, now: core.now() })
     }
 
     /// Prepares a new order, or the change of the one that has its external id.
@@ -104,7 +110,7 @@ impl<'a> Maker<'a> {
         // Without a customer there is a fault, and no order.
         let customer = id.or(made_id).unwrap_or_else(|| CustomerId::from_stored(String::new()));
         let mut order = new.into_order(order_id, customer, self.now, &mut faults);
-        order.settle(&mut faults);
+        order.settle(&self.model, None, &mut faults);
         faults.finish()?;
         let order = self.hook(None, order).await?;
         if let Some(made) = &made {
@@ -115,7 +121,7 @@ impl<'a> Maker<'a> {
         if let Some(key) = key {
             self.known.orders.insert(key, order.clone());
         }
-        Ok(OrderChange::created(self.core, self.actor, (order, made), self.now))
+        Ok(OrderChange::created(self.core, self.actor, &self.model, (order, made), self.now))
     }
 
     /// Prepares a change of `before`. The system that an order comes from may correct a closed one.
@@ -131,20 +137,40 @@ impl<'a> Maker<'a> {
         let mut faults = Faults::default();
         let mut after = before.clone();
         patch.apply(&mut after, &mut faults);
-        after.settle(&mut faults);
+        after.settle(&self.model, Some(&before), &mut faults);
         faults.finish()?;
         self.check(&before, &after, mode)?;
         if after != before {
             after = self.hook(Some(&before), after).await?;
             self.check(&before, &after, mode)?;
         }
-        let told = ("order.update", "order.updated");
-        let change = OrderChange::updated(self.core, self.actor, (before, after), told, self.now);
+        let change = self.changed((before, after), ("order.update", "order.updated"));
         let order = change.order();
         if let Some(key) = order.source.clone().zip(order.external_id.clone()) {
             self.known.orders.insert(key, order.clone());
         }
         Ok(change)
+    }
+
+    /// Prepares a refund of `before`. One that its source has stated before is no change.
+    pub(super) async fn refund(&self, before: Order, new: NewRefund) -> Result<OrderChange> {
+        let mut after = before.clone();
+        if let Some(known) = before.refund_of(&new) {
+            if known.amount != new.amount {
+                let message = "the order has another refund with this external id";
+                return Err(Error::conflict(Reason::ExternalIdTaken, message));
+            }
+        } else {
+            after.refund(RefundId::new(&*self.core.ids, self.now), new, self.now)?;
+            after = self.hook(Some(&before), after).await?;
+            after.check_status(&before)?;
+            after.check_closed(&before)?;
+        }
+        Ok(self.changed((before, after), ("order.refund", "order.refunded")))
+    }
+
+    fn changed(&self, orders: (Order, Order), told: (&'static str, &'static str)) -> OrderChange {
+        OrderChange::updated(self.core, (self.actor, &self.model), orders, told, self.now)
     }
 
     fn check(&self, before: &Order, after: &Order, mode: Mode) -> Result<()> {
@@ -192,8 +218,10 @@ impl<'a> Maker<'a> {
 
     /// Fills in names and classes: those that the order has already, or those of the catalogue.
     fn fill(&self, lines: &mut [NewLine], kept: &[Line]) {
-        for line in lines {
-            let kept = kept.iter().find(|kept| kept.sku == line.sku);
+        for (index, line) in lines.iter_mut().enumerate() {
+            // The line in the same place, if several are of one product.
+            let same = |kept: &&Line| kept.sku == line.sku;
+            let kept = kept.get(index).filter(same).or_else(|| kept.iter().find(same));
             let product = self.known.products.get(&line.sku);
             line.name = line.name.take().or_else(|| {
                 kept.map(|kept| kept.name.clone()).or_else(|| product.map(|product| product.name.clone()))
@@ -205,46 +233,42 @@ impl<'a> Maker<'a> {
         }
     }
 
+    /// Lets the hooks see an order, and checks what they have made of it.
     async fn hook(&self, before: Option<&Order>, after: Order) -> Result<Order> {
-        hook(self.core, self.actor, before, after).await
-    }
-}
-
-/// Lets the hooks see an order, and checks what they have made of it.
-pub(super) async fn hook(core: &Core, actor: &Actor, before: Option<&Order>, after: Order) -> Result<Order> {
-    let sent = after.to_json();
-    let save = Save { entity: HookedEntity::Order, before: before.map(Order::to_json), after: sent.clone() };
-    let patched = core.plugins()?.before_save(actor, save).await?;
-    if patched == sent {
-        return Ok(after);
-    }
-    let mut hooked: Order = serde_json::from_value(patched).map_err(|error| {
-        Error::invalid(
-            "",
-            FaultCode::Hook { reason: error.to_string() },
-            format!("a hook has left no order: {error}"),
-        )
-    })?;
-    let mut faults = Faults::default();
-    let kept = [
-        ("/id", hooked.id == after.id),
-        ("/version", hooked.version == after.version),
-        ("/customer_id", hooked.customer_id == after.customer_id),
-        ("/source", hooked.source == after.source),
-        ("/external_id", hooked.external_id == after.external_id),
-        ("/refunded", hooked.refunded == after.refunded),
-        ("/refunds", hooked.refunds == after.refunds),
-        ("/created_at", hooked.created_at == after.created_at),
-        ("/updated_at", hooked.updated_at == after.updated_at),
-    ];
-    for (pointer, is_kept) in kept {
-        if !is_kept {
-            faults.add(pointer, FaultCode::ReadOnly, "a hook may not change this");
+        let sent = after.to_json();
+        let save =
+            Save { entity: HookedEntity::Order, before: before.map(Order::to_json), after: sent.clone() };
+        let patched = self.core.plugins()?.before_save(self.actor, save).await?;
+        if patched == sent {
+            return Ok(after);
         }
+        let mut hooked: Order = serde_json::from_value(patched).map_err(|error| {
+            let code = FaultCode::Hook { reason: error.to_string() };
+            Error::invalid("", code, format!("a hook has left no order: {error}"))
+        })?;
+        let mut faults = Faults::default();
+        let kept = [
+            ("/id", hooked.id == after.id),
+            ("/version", hooked.version == after.version),
+            ("/customer_id", hooked.customer_id == after.customer_id),
+            ("/source", hooked.source == after.source),
+            ("/external_id", hooked.external_id == after.external_id),
+            ("/refunded", hooked.refunded == after.refunded),
+            ("/refunds", hooked.refunds == after.refunds),
+            ("/created_at", hooked.created_at == after.created_at),
+            ("/updated_at", hooked.updated_at == after.updated_at),
+        ];
+        for (pointer, is_kept) in kept {
+            if !is_kept {
+                faults.add(pointer, FaultCode::ReadOnly, "a hook may not change this");
+            }
+        }
+        hooked.settle(&self.model, before, &mut faults);
+        let fields = &mut hooked.fields;
+        self.model.settle_plugin_values(FieldEntity::Order, fields, &after.fields, &mut faults);
+        faults.finish()?;
+        Ok(hooked)
     }
-    hooked.settle(&mut faults);
-    faults.finish()?;
-    Ok(hooked)
 }
 
 impl Known {
@@ -256,18 +280,8 @@ impl Known {
         pending: &Pending,
     ) -> Result<()> {
         let tenant = &actor.tenant;
-        let mut by_source: BTreeMap<&str, Vec<Arg>> = BTreeMap::new();
-        for (source, external_id) in
-            news.iter().filter_map(|new| new.source.as_ref().zip(new.external_id.as_ref()))
-        {
-            by_source.entry(source).or_default().push(Arg::from(external_id));
-        }
-        for (source, external_ids) in by_source {
-            for order in orders::find_identities(tx, tenant, visibility, source, external_ids).await? {
-                let external_id = order.external_id.clone().unwrap_or_default();
-                self.orders.insert((source.to_owned(), external_id), order);
-            }
-        }
+        let stated = news.iter().filter_map(|new| new.source.as_deref().zip(new.external_id.as_deref()));
+        self.orders = orders::find_identities(tx, tenant, visibility, &stated.collect()).await?;
         let identities: BTreeSet<_> = news
             .iter()
             .filter_map(|new| new.customer.as_ref())

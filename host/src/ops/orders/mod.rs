@@ -7,28 +7,28 @@ mod change;
 mod maker;
 
 use std::collections::HashMap;
+use std::slice;
 
 pub use change::{OrderChange, apply, apply_many};
 use maker::{Maker, Mode};
 
 use futures::future::BoxFuture;
 
-use super::customers::{Upserted, is_race};
+use super::change::{Upserted, is_overtaken, is_race, retry};
 use super::pending::Pending;
-use super::{Core, check_many, visible};
+use super::{Core, check_conditions, check_many, fields, visible};
 
-use crate::db::orders;
+use crate::db::{Tx, orders};
 use crate::domain::actor::{Actor, Visibility};
 use crate::domain::code::{Reason, RecordKind};
-use crate::domain::ids::{OrderId, RefundId};
+use crate::domain::field::FieldEntity;
+use crate::domain::ids::OrderId;
 use crate::domain::order::{NewOrder, NewRefund, Order, OrderPatch};
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::permission::Permission;
 use crate::domain::query::{OrderFilter, OrderSort};
 use crate::error::{Error, Result};
 
-/// How often a change without a stated version is prepared again after it met another one.
-const ATTEMPTS_MAX: u32 = 4;
 /// Orders that are written together, at most.
 pub const UPSERT_MANY_MAX: usize = 1_000;
 
@@ -42,7 +42,7 @@ pub async fn prepare_create(
     new: NewOrder,
     pending: &Pending,
 ) -> Result<OrderChange> {
-    let mut maker = Maker::load(core, actor, std::slice::from_ref(&new), pending).await?;
+    let mut maker = Maker::load(core, actor, slice::from_ref(&new), pending).await?;
     maker.make(new, Mode::Create).await
 }
 
@@ -75,20 +75,7 @@ pub async fn prepare_refund(
     pending: &Pending,
 ) -> Result<OrderChange> {
     let before = find(core, actor, (id, expected), pending).await?;
-    let now = core.now();
-    let mut after = before.clone();
-    if let Some(known) = before.refund_of(&new) {
-        if known.amount != new.amount {
-            let message = "the order has another refund with this external id";
-            return Err(Error::conflict(Reason::ExternalIdTaken, message));
-        }
-    } else {
-        after.refund(RefundId::new(&*core.ids, now), new, now)?;
-        after = maker::hook(core, actor, Some(&before), after).await?;
-        after.check_status(&before)?;
-        after.check_closed(&before)?;
-    }
-    Ok(OrderChange::updated(core, actor, (before, after), ("order.refund", "order.refunded"), now))
+    Maker::for_patch(core, actor, &OrderPatch::default()).await?.refund(before, new).await
 }
 
 /// Prepares writes by external id, with few statements for all of them, at most
@@ -146,17 +133,10 @@ async fn find(
 /// Those of [`prepare_create`] and [`apply`].
 pub async fn create(core: &Core, actor: &Actor, new: NewOrder) -> Result<Order> {
     let pending = Pending::default();
-    let mut attempt = 1;
-    loop {
-        let change = prepare_create(core, actor, new.clone(), &pending);
-        match write(core, actor, change).await {
-            // Another transaction has made the customer that this one was about to make.
-            Err(Error::Conflict { code: Reason::IdentityTaken, .. }) if attempt < ATTEMPTS_MAX => {
-                attempt += 1
-            }
-            answer => return answer.map(|upserted| upserted.record),
-        }
-    }
+    // Another transaction may have made the customer that this one was about to make.
+    let is_worth_it = |error: &Error| matches!(error, Error::Conflict { code: Reason::IdentityTaken, .. });
+    let attempt = || write(core, actor, prepare_create(core, actor, new.clone(), &pending));
+    shown(core, actor, retry(is_worth_it, attempt).await?).await.map(Upserted::into_record)
 }
 
 /// Changes an order. Without `expected`, a concurrent change is no error: the patch is applied to its result.
@@ -170,16 +150,8 @@ pub async fn update(
     patch: OrderPatch,
 ) -> Result<Order> {
     let pending = Pending::default();
-    let mut attempt = 1;
-    loop {
-        let change = prepare_update(core, actor, (id, expected), patch.clone(), &pending);
-        match write(core, actor, change).await {
-            Err(Error::VersionMismatch { .. }) if expected.is_none() && attempt < ATTEMPTS_MAX => {
-                attempt += 1;
-            }
-            answer => return answer.map(|upserted| upserted.record),
-        }
-    }
+    let attempt = || write(core, actor, prepare_update(core, actor, (id, expected), patch.clone(), &pending));
+    shown(core, actor, retry(is_overtaken(expected), attempt).await?).await.map(Upserted::into_record)
 }
 
 /// Refunds an order; never more than its total, whatever happens at the same time.
@@ -193,16 +165,8 @@ pub async fn refund(
     new: NewRefund,
 ) -> Result<Upserted<Order>> {
     let pending = Pending::default();
-    let mut attempt = 1;
-    loop {
-        let change = prepare_refund(core, actor, (id, expected), new.clone(), &pending);
-        match write(core, actor, change).await {
-            Err(Error::VersionMismatch { .. }) if expected.is_none() && attempt < ATTEMPTS_MAX => {
-                attempt += 1;
-            }
-            answer => return answer,
-        }
-    }
+    let attempt = || write(core, actor, prepare_refund(core, actor, (id, expected), new.clone(), &pending));
+    shown(core, actor, retry(is_overtaken(expected), attempt).await?).await
 }
 
 /// Makes or changes the order that its source knows by its external id.
@@ -210,18 +174,21 @@ pub async fn refund(
 /// # Errors
 /// Those of [`prepare_upsert_many`] and [`apply`].
 pub async fn upsert(core: &Core, actor: &Actor, new: NewOrder) -> Result<Upserted<Order>> {
-    let mut attempt = 1;
-    loop {
+    let attempt = || {
         let news = vec![new.clone()];
         let change = async {
             let mut changes = prepare_upsert_many(core, actor, news).await?;
             changes.pop().expect("one change was asked for")
         };
-        match write(core, actor, change).await {
-            Err(error) if is_race(&error) && attempt < ATTEMPTS_MAX => attempt += 1,
-            answer => return answer,
-        }
-    }
+        write(core, actor, change)
+    };
+    shown(core, actor, retry(is_race, attempt).await?).await
+}
+
+/// An order that was written, as the actor sees it.
+async fn shown(core: &Core, actor: &Actor, mut written: Upserted<Order>) -> Result<Upserted<Order>> {
+    fields::show_written(core, actor, (FieldEntity::Order, &mut written.record.fields)).await?;
+    Ok(written)
 }
 
 fn write<'a>(
@@ -245,7 +212,28 @@ pub async fn get(core: &Core, actor: &Actor, id: &OrderId) -> Result<Order> {
     let visibility = visible(actor, Permission::OrderRead)?;
     let mut reader = core.db.read(&actor.tenant).await?;
     let found = orders::find(&mut reader, &actor.tenant, &visibility, id).await?;
-    found.ok_or_else(|| Error::not_found(RecordKind::Order, id))
+    let mut order = found.ok_or_else(|| Error::not_found(RecordKind::Order, id))?;
+    show(&mut reader, actor, slice::from_mut(&mut order)).await?;
+    Ok(order)
+}
+
+/// Refuses an order that `permission` does not reach as if there were none.
+pub(super) async fn check_reach(
+    core: &Core,
+    actor: &Actor,
+    permission: Permission,
+    id: &OrderId,
+) -> Result<()> {
+    let visibility = visible(actor, permission)?;
+    let mut reader = core.db.read(&actor.tenant).await?;
+    let found = orders::find(&mut reader, &actor.tenant, &visibility, id).await?;
+    found.map(drop).ok_or_else(|| Error::not_found(RecordKind::Order, id))
+}
+
+/// Leaves of the plugins' fields those that the actor may read.
+async fn show(tx: &mut Tx, actor: &Actor, orders: &mut [Order]) -> Result<()> {
+    let fields = orders.iter_mut().map(|order| (FieldEntity::Order, &mut order.fields));
+    fields::show(tx, actor, fields.collect()).await
 }
 
 /// The orders in the order of the ids, of which there are at most 200; nothing for those that the
@@ -257,7 +245,8 @@ pub async fn get_many(core: &Core, actor: &Actor, ids: &[OrderId]) -> Result<Vec
     let visibility = visible(actor, Permission::OrderRead)?;
     check_many(ids.len())?;
     let mut reader = core.db.read(&actor.tenant).await?;
-    let found = orders::find_many(&mut reader, &actor.tenant, &visibility, ids).await?;
+    let mut found = orders::find_many(&mut reader, &actor.tenant, &visibility, ids).await?;
+    show(&mut reader, actor, &mut found).await?;
     let found: HashMap<_, _> = found.into_iter().map(|order| (order.id.clone(), order)).collect();
     Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
 }
@@ -265,7 +254,7 @@ pub async fn get_many(core: &Core, actor: &Actor, ids: &[OrderId]) -> Result<Vec
 /// One page of the orders that the filter holds for.
 ///
 /// # Errors
-/// `Forbidden`, and `Invalid` for a bad cursor.
+/// `Forbidden`, and `Invalid` for a bad cursor or too many conditions.
 pub async fn list(
     core: &Core,
     actor: &Actor,
@@ -273,6 +262,9 @@ pub async fn list(
     page: &PageRequest,
 ) -> Result<Page<Order>> {
     let visibility = visible(actor, Permission::OrderRead)?;
+    check_conditions(filter.fields.len())?;
     let mut reader = core.db.read(&actor.tenant).await?;
-    orders::list(&mut reader, &actor.tenant, &visibility, (filter, sort), page).await
+    let mut page = orders::list(&mut reader, &actor.tenant, &visibility, (filter, sort), page).await?;
+    show(&mut reader, actor, &mut page.items).await?;
+    Ok(page)
 }

@@ -23,10 +23,21 @@ pub async fn run(
     input: Value,
 ) -> Result<ActionOutcome> {
     ops::require(actor, Permission::PluginAct)?;
-    match &target {
-        Subject::Customer(id) => ops::customers::get(core, actor, id).await.map(drop)?,
-        Subject::Order(id) => ops::orders::get(core, actor, id).await.map(drop)?,
-        Subject::Tenant => {}
+    // Whoever may read more records than act on sees the button on those alone.
+    for permission in [Permission::PluginAct, reading(&target)] {
+        match &target {
+            Subject::Customer(id) => ops::customers::check_reach(core, actor, permission, id).await?,
+            Subject::Order(id) => ops::orders::check_reach(core, actor, permission, id).await?,
+            Subject::Tenant => {}
+        }
     }
     core.plugins()?.run_action(actor, plugin, action, target, input).await
+}
+
+fn reading(target: &Subject) -> Permission {
+    match target {
+        Subject::Customer(_) => Permission::CustomerRead,
+        Subject::Order(_) => Permission::OrderRead,
+        Subject::Tenant => Permission::PluginAct,
+    }
 }

@@ -19,7 +19,7 @@ use crate::domain::code::{FaultCode, RecordKind};
 use crate::domain::field::{FieldDeclaration, FieldEntity, FieldType, Label};
 use crate::domain::grant::{Grant, Grants};
 use crate::domain::ids::TenantId;
-use crate::domain::manifest::{Field, Manifest, ScalarType};
+use crate::domain::manifest::{EntityKind, Field, Manifest, ScalarType};
 use crate::domain::permission::Permission;
 use crate::domain::schedule::next_due;
 use crate::domain::schema::Schema;
@@ -292,7 +292,10 @@ async fn apply(tx: &mut Tx, prepared: &Prepared) -> Result<()> {
 
 fn declarations(manifest: &Manifest) -> Vec<FieldDeclaration> {
     let declaration = |field: &Field| FieldDeclaration {
-        entity: FieldEntity::Customer,
+        entity: match field.entity {
+            EntityKind::Customer => FieldEntity::Customer,
+            EntityKind::Order => FieldEntity::Order,
+        },
         name: field.name.clone(),
         kind: match field.kind {
             ScalarType::Text => FieldType::Text,
@@ -302,6 +305,7 @@ fn declarations(manifest: &Manifest) -> Vec<FieldDeclaration> {
             ScalarType::Time => FieldType::Time,
         },
         label: Label::new(&field.label.en, &field.label.zh_cn),
+        roles: field.roles.clone(),
     };
     manifest.fields.iter().map(declaration).collect()
 }

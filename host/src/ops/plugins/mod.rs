@@ -174,7 +174,8 @@ pub trait Plugins: Send + Sync + 'static {
     /// order of their names, and answers the record as they leave it.
     ///
     /// The plugin through which the actor acts does not see its own writes. Holds
-    /// no transaction. The result is `save.after` itself if no hook changed it.
+    /// no transaction. The result is `save.after` itself if no hook changed it; of the
+    /// plugins' fields, each plugin has set its own alone.
     ///
     /// # Errors
     /// `PluginRejected` for a veto, `PluginFailed` for a failing hook that must not be passed over.

@@ -68,14 +68,10 @@ impl Invocation {
                 found.insert(customer.id.clone(), customer);
             }
         }
-        let shown = |id: Option<CustomerId>| {
-            let id = id?;
-            match self.buffer.pending.customer(&id) {
-                Some(prepared) => prepared.map(entity),
-                None => found.get(&id).map(entity),
-            }
-        };
-        Ok(ids.into_iter().map(shown).collect())
+        let prepared = ids.iter().flatten().filter_map(|id| self.buffer.pending.customer(id).flatten());
+        let prepared = customers::show_prepared(&self.core, &self.actor, prepared.cloned().collect()).await?;
+        found.extend(prepared.into_iter().map(|customer| (customer.id.clone(), customer)));
+        Ok(ids.into_iter().map(|id| found.get(&id?).map(entity)).collect())
     }
 
     async fn customers_query(&mut self, search: Search) -> Answered<types::EntityPage> {
@@ -86,13 +82,14 @@ impl Invocation {
                 format!("a query has a limit of 1 to {IDS_MAX} and at most {CONDITIONS_MAX} conditions");
             return Err(invalid("", "query", message));
         }
-        let model = customers::model(&self.core, &self.actor).await?;
+        let model = fields::readable(&self.core, &self.actor).await?;
         let conditions = conditions(&model, &search.conditions)?;
         let (cursor, after) = match search.cursor.as_deref().map(read_cursor).transpose()? {
             Some((cursor, after)) => (Some(cursor), after),
             None => (None, String::new()),
         };
         let own = self.own_customers(&conditions, &after);
+        let own = customers::show_prepared(&self.core, &self.actor, own).await?;
         let rows = search.limit.saturating_sub(u32::try_from(own.len()).unwrap_or(u32::MAX)).max(1);
         let filter = CustomerFilter { conditions, ..CustomerFilter::default() };
         let page = PageRequest::new(Some(rows), cursor);

@@ -19,6 +19,7 @@ pub(crate) fn run(action: &str, target: &Subject, input: &Value) -> Result<Outco
         ("rename", Subject::Customer(id)) => rename(id, input),
         ("create", Subject::Customer(_)) => create(input),
         ("read", Subject::Customer(id)) => read(id),
+        ("look", Subject::Customer(_)) => look(input),
         _ => Err(Error::NotFound(format!("action `{action}`"))),
     }
 }
@@ -87,8 +88,11 @@ fn note(customer: &str, input: &Value) -> Result<Outcome> {
 }
 
 fn label(customer: &str, input: &Value) -> Result<Outcome> {
-    let value = input["label"].as_str().map(Into::into);
-    customers::set_fields(&[FieldValue { customer: customer.to_owned(), field: "label".to_owned(), value }])?;
+    let set =
+        |field: &str, value| FieldValue { customer: customer.to_owned(), field: field.to_owned(), value };
+    let label = input["label"].as_str().map(Into::into);
+    let margin = input["margin"].as_i64().map(Into::into);
+    customers::set_fields(&[set("label", label), set("margin", margin)])?;
     done(json!({}))
 }
 
@@ -114,5 +118,33 @@ fn read(customer: &str) -> Result<Outcome> {
         "seen": seen.documents.iter().map(|seen| &seen.value.name).collect::<Vec<_>>(),
         "seen_again": again.documents.len(),
         "tally": tally_of(customer)?.events,
+    }))
+}
+
+/// Looks for records in every way that there is, and answers the ids of those that it sees.
+fn look(input: &Value) -> Result<Outcome> {
+    let ids = |name: &str| -> Vec<String> {
+        input[name].as_array().into_iter().flatten().filter_map(|id| Some(id.as_str()?.to_owned())).collect()
+    };
+    let asked = ids("customers");
+    let got = customers::get_many(&asked)?.into_iter().flatten().map(|customer| customer.id);
+    let (queried, _) = customers::query(Vec::new(), 200, None)?;
+    let orders_got = orders::get_many(&ids("orders"))?.into_iter().flatten().map(|order| order.customer_id);
+    let (mut orders_of, mut timelines_of) = (Vec::new(), Vec::new());
+    for id in &asked {
+        let (found, _) = orders::of_customer(id).page()?;
+        orders_of.extend(found.into_iter().map(|order| order.customer_id));
+        match timeline::query(id, None, 50, None) {
+            Ok((entries, _)) => timelines_of.extend(entries.first().map(|_| id.clone())),
+            Err(Error::NotFound(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    done(json!({
+        "got": got.collect::<Vec<_>>(),
+        "queried": queried.into_iter().map(|customer| customer.id).collect::<Vec<_>>(),
+        "orders_got": orders_got.collect::<Vec<_>>(),
+        "orders_of": orders_of,
+        "timelines_of": timelines_of,
     }))
 }

@@ -76,6 +76,9 @@ impl Hooks for Probe {
         match after.channel.as_str() {
             "reject" => Err(Rejection::new("told_to_reject", "told to reject this channel")),
             "trap" => panic!("told to trap"),
+            "label" => Ok(Some(json!({ "fields": { "probe.label": "hooked", "probe.margin": 7 } }))),
+            "mislabel" => Ok(Some(json!({ "fields": { "probe.label": 1 } }))),
+            "steal" => Ok(Some(json!({ "fields": { "other.label": "stolen" } }))),
             _ => Ok(None),
         }
     }

@@ -9,14 +9,14 @@ use crate::error::Result;
 statements! {
     FIND = "
         SELECT version, stages, fields
-        FROM customer_models
+        FROM models
         WHERE tenant = $1";
     INSERT = "
-        INSERT INTO customer_models (tenant, version, stages, fields, updated_at)
+        INSERT INTO models (tenant, version, stages, fields, updated_at)
         VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (tenant) DO NOTHING";
     UPDATE = "
-        UPDATE customer_models
+        UPDATE models
         SET version = $2, stages = $3, fields = $4, updated_at = $5
         WHERE tenant = $1
           AND version = $6";
