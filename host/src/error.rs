@@ -61,6 +61,62 @@ impl Fault {
     }
 }
 
+/// An error as it is kept for people to read later, whatever their language.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct KeptError {
+    /// Its stable code.
+    pub code: String,
+    en: String,
+    zh_cn: String,
+}
+
+impl KeptError {
+    /// `error`, its texts cut to `chars_max`.
+    #[must_use]
+    pub fn new(error: &Error, chars_max: usize) -> Self {
+        let text = |locale| error.text(locale).chars().take(chars_max).collect();
+        let code = match error {
+            Error::PluginFailed { code, .. } => code.to_string(),
+            Error::PluginRejected { code, .. } => code.clone(),
+            Error::Invalid { .. }
+            | Error::NotFound { .. }
+            | Error::Conflict { .. }
+            | Error::VersionMismatch { .. }
+            | Error::Unauthenticated(_)
+            | Error::Forbidden(_)
+            | Error::Refused { .. }
+            | Error::Gone { .. }
+            | Error::Limit { .. }
+            | Error::Unavailable(_)
+            | Error::Internal(_) => error.reason().to_string(),
+        };
+        Self { code, en: text(Locale::En), zh_cn: text(Locale::ZhCn) }
+    }
+
+    /// As it is kept.
+    #[must_use]
+    pub fn to_stored(&self) -> String {
+        serde_json::to_string(self).expect("texts are plain data")
+    }
+
+    /// The error that was kept as `text`.
+    ///
+    /// # Errors
+    /// If it was not kept by [`KeptError::to_stored`].
+    pub fn from_stored(text: &str) -> Result<Self> {
+        serde_json::from_str(text).map_err(Error::internal)
+    }
+
+    /// What it says in a language.
+    #[must_use]
+    pub fn text(&self, locale: Locale) -> &str {
+        match locale {
+            Locale::En => &self.en,
+            Locale::ZhCn => &self.zh_cn,
+        }
+    }
+}
+
 /// Why a use case was refused or failed. A refused use case has changed nothing.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {

@@ -7,13 +7,13 @@ use crate::clock::Timestamp;
 use crate::db::deliveries::{self, DeadRow};
 use crate::db::lanes::{self, LaneRow};
 use crate::db::{Tx, backfills};
-use crate::domain::actor::Actor;
+use crate::domain::actor::{Actor, Locale};
 use crate::domain::audit::Entry;
 use crate::domain::code::RecordKind;
 use crate::domain::ids::{EventId, TenantId};
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::permission::Permission;
-use crate::error::{Error, Result};
+use crate::error::{Error, KeptError, Result};
 use crate::ops::{self, Core, require};
 
 /// Dead letters that one request makes ready again at most.
@@ -43,6 +43,8 @@ pub struct DeadLetter {
     pub attempts: i64,
     /// Why the last attempt failed.
     pub last_error: Option<String>,
+    /// The stable code of that.
+    pub last_error_code: Option<String>,
     /// When the last attempt failed.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub failed_at: Option<Timestamp>,
@@ -72,6 +74,8 @@ pub struct LaneStatus {
     pub retry_at: Option<Timestamp>,
     /// Why it failed.
     pub last_error: Option<String>,
+    /// The stable code of that.
+    pub last_error_code: Option<String>,
     /// The replay of history, if there ever was one.
     pub backfill: Option<BackfillStatus>,
 }
@@ -87,6 +91,8 @@ pub struct BackfillStatus {
     pub waiting: i64,
     /// Why the last attempt failed, if it did.
     pub last_error: Option<String>,
+    /// The stable code of that.
+    pub last_error_code: Option<String>,
     /// When it began.
     #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
@@ -116,7 +122,7 @@ pub async fn lanes(core: &Core, actor: &Actor, request: &PageRequest) -> Result<
     let page = Page::of(request, rows, |row| row.consumer.clone());
     let mut items = Vec::with_capacity(page.items.len());
     for row in page.items {
-        items.push(status_of(&mut reader, &actor.tenant, row).await?);
+        items.push(status_of(&mut reader, actor, row).await?);
     }
     Ok(Page { items, next_cursor: page.next_cursor })
 }
@@ -125,29 +131,35 @@ pub async fn lanes(core: &Core, actor: &Actor, request: &PageRequest) -> Result<
 ///
 /// # Errors
 /// Those of the database.
-pub async fn lane_status(core: &Core, tenant: &TenantId, consumer: &str) -> Result<Option<LaneStatus>> {
-    let mut reader = core.db.read(tenant).await?;
-    match lanes::find(&mut reader, tenant, consumer).await? {
-        Some(row) => status_of(&mut reader, tenant, row).await.map(Some),
+pub async fn lane_status(core: &Core, actor: &Actor, consumer: &str) -> Result<Option<LaneStatus>> {
+    let mut reader = core.db.read(&actor.tenant).await?;
+    match lanes::find(&mut reader, &actor.tenant, consumer).await? {
+        Some(row) => status_of(&mut reader, actor, row).await.map(Some),
         None => Ok(None),
     }
 }
 
-async fn status_of(tx: &mut Tx, tenant: &TenantId, row: LaneRow) -> Result<LaneStatus> {
+async fn status_of(tx: &mut Tx, actor: &Actor, row: LaneRow) -> Result<LaneStatus> {
+    let Actor { tenant, locale, .. } = actor;
     let lane = (tenant, row.consumer.as_str());
     let waiting = deliveries::count(tx, lane, "ready", COUNTED_MAX).await?;
     let dead = deliveries::count(tx, lane, "dead", COUNTED_MAX).await?;
     let backfill = match backfills::find(tx, tenant, &row.consumer).await? {
         None => None,
-        Some(backfill) => Some(BackfillStatus {
-            state: backfill.state,
-            records: backfill.records,
-            waiting: deliveries::count_history(tx, lane, COUNTED_MAX).await?,
-            last_error: backfill.last_error,
-            started_at: backfill.started_at,
-            finished_at: backfill.finished_at,
-        }),
+        Some(backfill) => {
+            let (last_error, last_error_code) = told(backfill.last_error.as_deref(), *locale)?;
+            Some(BackfillStatus {
+                state: backfill.state,
+                records: backfill.records,
+                waiting: deliveries::count_history(tx, lane, COUNTED_MAX).await?,
+                last_error,
+                last_error_code,
+                started_at: backfill.started_at,
+                finished_at: backfill.finished_at,
+            })
+        }
     };
+    let (last_error, last_error_code) = told(row.last_error.as_deref(), *locale)?;
     Ok(LaneStatus {
         consumer: row.consumer,
         state: row.state,
@@ -156,7 +168,8 @@ async fn status_of(tx: &mut Tx, tenant: &TenantId, row: LaneRow) -> Result<LaneS
         waiting_since: row.oldest_due_at,
         failures: row.failures,
         retry_at: (row.failures > 0).then_some(row.retry_at),
-        last_error: row.last_error,
+        last_error,
+        last_error_code,
         backfill,
     })
 }
@@ -180,11 +193,21 @@ pub async fn list(
     let mut reader = core.db.read(&actor.tenant).await?;
     let lane = (&actor.tenant, consumer);
     let rows = deliveries::list_dead(&mut reader, lane, (after.0, &after.1), request.fetch()).await?;
-    Ok(Page::of(request, rows, |row| (row.position, row.event.to_string())).map(dead_letter))
+    let page = Page::of(request, rows, |row| (row.position, row.event.to_string()));
+    let letters = page.items.into_iter().map(|row| dead_letter(row, actor.locale));
+    Ok(Page { items: letters.collect::<Result<_>>()?, next_cursor: page.next_cursor })
 }
 
-fn dead_letter(row: DeadRow) -> DeadLetter {
-    DeadLetter {
+/// Text and code of an error that was kept.
+fn told(stored: Option<&str>, locale: Locale) -> Result<(Option<String>, Option<String>)> {
+    let Some(stored) = stored else { return Ok((None, None)) };
+    let kept = KeptError::from_stored(stored)?;
+    Ok((Some(kept.text(locale).to_owned()), Some(kept.code)))
+}
+
+fn dead_letter(row: DeadRow, locale: Locale) -> Result<DeadLetter> {
+    let (last_error, last_error_code) = told(row.last_error.as_deref(), locale)?;
+    Ok(DeadLetter {
         consumer: row.consumer,
         event: row.event.to_string(),
         name: row.name,
@@ -192,10 +215,11 @@ fn dead_letter(row: DeadRow) -> DeadLetter {
         subject_id: row.subject_id,
         occurred_at: row.occurred_at,
         attempts: row.attempts,
-        last_error: row.last_error,
+        last_error,
+        last_error_code,
         failed_at: row.failed_at,
         body: row.body.0,
-    }
+    })
 }
 
 /// A change of dead letters, ready to be written.

@@ -167,7 +167,7 @@ async fn wait_for_history(core: &Core, actor: &Actor) -> Outcome {
     let consumer = format!("plugin:{PLUGIN}");
     let waiting = async {
         loop {
-            let lane = dead_letters::lane_status(core, &actor.tenant, &consumer).await?;
+            let lane = dead_letters::lane_status(core, actor, &consumer).await?;
             let lane = lane.ok_or_else(|| Failure::failed(format!("{PLUGIN} does not listen")))?;
             let replayed = lane.backfill.as_ref().is_none_or(|backfill| backfill.state == "done");
             if replayed && lane.waiting == 0 {

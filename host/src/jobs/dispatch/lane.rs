@@ -9,7 +9,7 @@ use crate::db::deliveries::{self, Failure, Queued};
 use crate::db::lanes::{self, Ready, Standing};
 use crate::domain::code::Reason;
 use crate::domain::event::Subject;
-use crate::error::{Error, Result};
+use crate::error::{Error, KeptError, Result};
 use crate::jobs::backoff;
 use crate::metrics::{DELIVERIES, DELIVERY_LAG};
 use crate::ops::events::{Acknowledgement, DELIVERY_BATCH_MAX, DeliveredEvent};
@@ -346,9 +346,9 @@ fn is_final(error: &Error) -> bool {
     matches!(error, Error::Limit { code: Reason::CauseDepth { .. }, .. })
 }
 
-/// What a tenant's administrator may read of an error.
+/// What a tenant's administrator may read of an error, as it is kept.
 pub(in crate::jobs) fn public_message(error: &Error) -> String {
-    error.to_string().chars().take(ERROR_CHARS_MAX).collect()
+    KeptError::new(error, ERROR_CHARS_MAX).to_stored()
 }
 
 fn subject_key(queued: &Queued) -> (String, String) {
