@@ -54,6 +54,12 @@ statements! {
         SET password_hash = $3, version = version + 1, updated_at = $4
         WHERE tenant = $1
           AND id = $2";
+    REHASH_PASSWORD = "
+        UPDATE users
+        SET password_hash = $4
+        WHERE tenant = $1
+          AND id = $2
+          AND password_hash = $3";
     DELETE_ROLES = "
         DELETE FROM user_roles
         WHERE tenant = $1
@@ -203,6 +209,16 @@ pub(crate) async fn update(tx: &mut Tx, tenant: &TenantId, user: &User) -> Resul
     tx.execute(DELETE_ROLES, args![tenant, id]).await?;
     insert_roles(tx, tenant, id, roles).await?;
     Ok(true)
+}
+
+/// Keeps a user's password in another form; nothing happens if it is no longer kept as `before`.
+pub(crate) async fn rehash_password(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    id: &UserId,
+    (before, after): (&str, &str),
+) -> Result<()> {
+    tx.execute(REHASH_PASSWORD, args![tenant, id, before, after]).await.map(drop)
 }
 
 /// Gives a user another password.

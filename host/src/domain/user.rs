@@ -188,6 +188,20 @@ pub struct UserPatch {
     pub locale: Patch<Locale>,
 }
 
+/// A change to one's own record (merge patch): what needs nobody's leave.
+#[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SelfPatch {
+    /// Their name.
+    #[serde(default)]
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 200)]
+    pub name: Option<String>,
+    /// Their language; null leaves it to the tenant.
+    #[serde(default)]
+    #[schema(value_type = Option<Locale>)]
+    pub locale: Patch<Locale>,
+}
+
 /// A signed-in browser or client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Session {

@@ -14,7 +14,8 @@ use crate::error::{Error, Result};
 /// Hashes that are computed at once: each takes 19 MiB.
 const HASHES_MAX: usize = 4;
 const SALT_BYTES: usize = 16;
-/// Of no password: signing in as nobody takes as long as with a wrong password.
+/// Of no password, with the parameters of today: signing in as nobody takes as long as
+/// with a wrong password.
 const NOBODYS_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZSBzYWx0IGZvciBubw$\
                             m3v6h3zC6oTgYzmVIZiGXHK2h0wJw0oZ2x8vXH2kYy4";
 
@@ -60,6 +61,17 @@ pub async fn verify(core: &Core, password: &Password, stored: Option<String>) ->
     .await
 }
 
+/// Whether a password was kept with other parameters than those of today.
+#[must_use]
+pub fn is_outdated(stored: &str) -> bool {
+    parameters(stored) != parameters(NOBODYS_HASH)
+}
+
+/// What stands before salt and hash: algorithm, version and costs.
+fn parameters(stored: &str) -> Option<&str> {
+    stored.rsplitn(3, '$').nth(2)
+}
+
 async fn run<T: Send + 'static>(core: &Core, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let permit = Arc::clone(&core.passwords.0).acquire_owned().await.map_err(Error::internal)?;
     let done = tokio::task::spawn_blocking(move || {
@@ -68,4 +80,17 @@ async fn run<T: Send + 'static>(core: &Core, work: impl FnOnce() -> Result<T> + 
         outcome
     });
     done.await.map_err(Error::internal)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobodys_hash_has_the_parameters_of_today() {
+        let today: PasswordHash = Argon2::default().hash_password_with_salt(b"x", &[7; SALT_BYTES]).unwrap();
+        assert!(!is_outdated(&today.to_string()), "mend NOBODYS_HASH: {today}");
+        assert!(is_outdated(&today.to_string().replace("t=2", "t=1")));
+        assert!(is_outdated("no hash at all"));
+    }
 }

@@ -5,8 +5,9 @@ use serde_json::json;
 use super::access::SESSION_IDLE_SECONDS;
 use super::users::not_a_user;
 use super::{Core, access, audit, passwords};
-use crate::db;
 use crate::db::sessions::{Live, NewSession};
+use crate::db::tenants::Directory;
+use crate::db::{self, Tx};
 use crate::domain::actor::Actor;
 use crate::domain::audit::Entry;
 use crate::domain::code::RecordKind;
@@ -79,6 +80,10 @@ pub async fn create(core: &Core, sign_in: SignIn) -> Result<SignedIn> {
     }
     core.throttle.succeed(&key, address.as_deref());
 
+    let rehashed = match passwords::is_outdated(&row.password_hash) {
+        true => Some(passwords::hash(core, &password).await?),
+        false => None,
+    };
     let id = SessionId::new(&*core.ids, now);
     let (secret, secret_hash) = mint(&*core.ids, SESSION_PREFIX, id.as_str());
     let user_agent = user_agent.map(|name| name.chars().take(USER_AGENT_CHARS_MAX).collect());
@@ -87,34 +92,45 @@ pub async fn create(core: &Core, sign_in: SignIn) -> Result<SignedIn> {
     let entry =
         Entry::new(&*core.ids, now, "session.create", "session", &session.id, json!({"user": row.id}));
     let new = NewSession { user: row.id, secret_hash, session };
-    let state = (tenant, row.password_hash, new, entry);
-    core.db
-        .write(&state.0.id.clone(), state, |tx, (tenant, password_hash, new, entry)| {
-            Box::pin(async move {
-                // The person may have been disabled, or the password changed, while it was being verified.
-                let actor = access::user_actor(tx, &tenant.id, &new.user, &tenant.locale).await?;
-                let actor = actor.ok_or_else(bad_credentials)?;
-                let row = db::users::find_password_by_id(tx, &tenant.id, &new.user).await?;
-                if row.is_none_or(|row| row.password_hash != *password_hash) {
-                    return Err(bad_credentials());
-                }
-                let at = new.session.created_at;
-                let live = Live {
-                    now: at,
-                    idle_since: at.plus_seconds(-SESSION_IDLE_SECONDS),
-                    after: "",
-                    limit: SESSIONS_MAX - 1,
-                };
-                db::sessions::delete_over(tx, &tenant.id, &new.user, live).await?;
-                db::sessions::insert(tx, &tenant.id, new).await?;
-                audit::append(tx, &actor, at, entry).await?;
-                let user = db::users::find(tx, &tenant.id, &new.user).await?;
-                let user = user.ok_or_else(|| Error::internal("a user vanished in a transaction"))?;
-                Ok((new.session.clone(), user))
-            })
-        })
-        .await
-        .map(|(session, user)| SignedIn { session, user, secret })
+    let tenant_id = tenant.id.clone();
+    let begin = Begin { tenant, password_hash: row.password_hash, rehashed, new, entry };
+    let begun = core.db.write(&tenant_id, begin, |tx, begin| Box::pin(begin.apply(tx))).await;
+    begun.map(|(session, user)| SignedIn { session, user, secret })
+}
+
+/// A session to begin, of somebody whose password has been verified.
+struct Begin {
+    tenant: Directory,
+    password_hash: String,
+    /// The same password, if it was kept with other parameters than those of today.
+    rehashed: Option<String>,
+    new: NewSession,
+    entry: Entry,
+}
+
+impl Begin {
+    async fn apply(&self, tx: &mut Tx) -> Result<(Session, User)> {
+        let Self { tenant, password_hash, rehashed, new, entry } = self;
+        // The person may have been disabled, or the password changed, while it was being verified.
+        let actor = access::user_actor(tx, &tenant.id, &new.user, &tenant.locale).await?;
+        let actor = actor.ok_or_else(bad_credentials)?;
+        let row = db::users::find_password_by_id(tx, &tenant.id, &new.user).await?;
+        if row.is_none_or(|row| row.password_hash != *password_hash) {
+            return Err(bad_credentials());
+        }
+        if let Some(rehashed) = rehashed {
+            db::users::rehash_password(tx, &tenant.id, &new.user, (password_hash, rehashed)).await?;
+        }
+        let at = new.session.created_at;
+        let idle_since = at.plus_seconds(-SESSION_IDLE_SECONDS);
+        let live = Live { now: at, idle_since, after: "", limit: SESSIONS_MAX - 1 };
+        db::sessions::delete_over(tx, &tenant.id, &new.user, live).await?;
+        db::sessions::insert(tx, &tenant.id, new).await?;
+        audit::append(tx, &actor, at, entry).await?;
+        let user = db::users::find(tx, &tenant.id, &new.user).await?;
+        let user = user.ok_or_else(|| Error::internal("a user vanished in a transaction"))?;
+        Ok((new.session.clone(), user))
+    }
 }
 
 /// The actor's sessions that are not over.

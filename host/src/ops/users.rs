@@ -15,7 +15,7 @@ use crate::domain::ids::{OrgUnitId, SessionId, UserId};
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::permission::Permission;
 use crate::domain::user::{
-    self, NAME_CHARS_MAX, NewUser, Password, User, UserPatch, UserState, distinct, fold_login,
+    self, NAME_CHARS_MAX, NewUser, Password, SelfPatch, User, UserPatch, UserState, distinct, fold_login,
 };
 use crate::error::{Error, Result};
 
@@ -212,6 +212,49 @@ impl Update {
         audit::append(tx, actor, *now, entry).await?;
         Ok(after)
     }
+}
+
+/// Changes the actor's own record, if it is at `version` (or at any, without one).
+///
+/// # Errors
+/// [`Error::Refused`] if the actor is no user, [`Error::Invalid`], [`Error::VersionMismatch`].
+pub async fn update_self(core: &Core, actor: &Actor, version: Option<i64>, patch: SelfPatch) -> Result<User> {
+    let id = actor.user().ok_or_else(not_a_user)?;
+    let mut faults = Faults::default();
+    if let Some(name) = &patch.name {
+        faults.text("/name", name, NAME_CHARS_MAX);
+    }
+    faults.finish()?;
+    let now = core.now();
+    let changes = set_only(json!({ "name": patch.name, "locale": patch.locale }));
+    let entry = Entry::new(&*core.ids, now, "user.update_self", "user", id, changes);
+    let state = (actor.clone(), id.clone(), version, patch, now, entry);
+    let user = core
+        .db
+        .write(&actor.tenant, state, |tx, (actor, id, version, patch, now, entry)| {
+            Box::pin(async move {
+                let tenant = &actor.tenant;
+                let before = db::users::find(tx, tenant, id).await?.ok_or_else(|| not_found(id))?;
+                check_version(RecordKind::User, id, *version, before.version)?;
+                let SelfPatch { name, locale } = patch.clone();
+                let after = User {
+                    version: before.version + 1,
+                    name: name.unwrap_or(before.name),
+                    locale: locale.apply(before.locale),
+                    updated_at: *now,
+                    ..before
+                };
+                if !db::users::update(tx, tenant, &after).await? {
+                    return Err(super::changed_meanwhile(RecordKind::User, id, after.version));
+                }
+                audit::append(tx, actor, *now, entry).await?;
+                Ok(after)
+            })
+        })
+        .await?;
+    // The language is a part of what is known of a credential.
+    core.credentials.forget();
+    Ok(user)
 }
 
 /// Gives another user a password, and ends their sessions.
