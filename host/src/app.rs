@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::Result;
-use crate::jobs;
+use crate::jobs::{self, retention};
 use crate::ops::Core;
 use crate::ops::plugins::packages;
 
@@ -31,9 +31,9 @@ impl App {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn start(&self) -> Result<()> {
+    pub async fn start(&self, retention: retention::Policy) -> Result<()> {
         packages::install_bundled(&self.core).await?;
-        jobs::start(self, jobs::retention::Policy::default()).await
+        jobs::start(self, retention).await
     }
 
     /// Starts a background task that a shutdown waits for; it ends itself when

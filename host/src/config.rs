@@ -88,6 +88,8 @@ pub struct Config {
     pub limits: Limits,
     /// Secrets at rest, and requests to others.
     pub outside: Outside,
+    /// How many days events are kept: how far back the change feed goes.
+    pub event_days: u32,
     /// Where metrics are served, if on a listener of their own.
     pub metrics_listen: Option<SocketAddr>,
     /// The bearer token for `/metrics` on the main listener.
@@ -107,6 +109,10 @@ pub struct Limits {
     pub token_requests_per_minute: u32,
     /// Requests per minute of all tokens and people of one tenant.
     pub tenant_requests_per_minute: u32,
+    /// Connections at once.
+    pub connections_max: u32,
+    /// How long the head of a request may take, in seconds.
+    pub head_s: u32,
 }
 
 /// What the server keeps secret for its tenants, and how it speaks to others' servers.
@@ -284,6 +290,7 @@ impl Reader {
         let unsafe_durability = self.read("database.allow_unsafe_durability", |text| text.parse().ok());
         let limits = self.limits();
         let outside = self.outside();
+        let event_days = self.read("retention.event_days", |text| bounded(text, 1, 3_650));
         let metrics_listen = self.read_optional("metrics.listen", |text| text.parse().ok());
         let metrics_token = self
             .read_optional("metrics.token", |text| (text.len() >= 16).then(|| Secret::new(text.to_owned())));
@@ -304,6 +311,7 @@ impl Reader {
             allow_unsafe_durability: unsafe_durability?,
             limits: limits?,
             outside: outside?,
+            event_days: event_days?,
             metrics_listen: metrics_listen?,
             metrics_token: metrics_token?,
             log_format: log_format?,
@@ -319,10 +327,14 @@ impl Reader {
         });
         let token = self.read("limits.token_requests_per_minute", |text| bounded(text, 1, 100_000_000));
         let tenant = self.read("limits.tenant_requests_per_minute", |text| bounded(text, 1, 100_000_000));
+        let connections = self.read("limits.connections_max", |text| bounded(text, 1, 100_000));
+        let head = self.read("limits.head_s", |text| bounded(text, 1, 600));
         Some(Limits {
             body_bytes_max: body?,
             token_requests_per_minute: token?,
             tenant_requests_per_minute: tenant?,
+            connections_max: connections?,
+            head_s: head?,
         })
     }
 

@@ -102,6 +102,11 @@ impl TestApp {
         self
     }
 
+    /// The server's router, for tests that give it a socket.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     /// Another server on the same database and with the same clock; it keeps what it knows to itself.
     #[must_use]
     pub fn second_server(&self) -> (Arc<Core>, Arc<PluginHost>) {

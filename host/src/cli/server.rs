@@ -16,12 +16,15 @@ use crate::db::{self, Db};
 use crate::files::{self, ARTEFACT_KEY_BYTES, DataFolder};
 use crate::http;
 use crate::ids::RandomIds;
-use crate::jobs;
+use crate::jobs::retention;
 use crate::metrics::Metrics;
 use crate::ops::Core;
 use crate::outbound::{self, Outbound, Reach, read_authorities};
 use crate::plugin::{Artifacts, PluginHost, Sandbox};
 use crate::vault::{self, Vault};
+
+/// Connections at once to the listener of metrics.
+const METRICS_CONNECTIONS_MAX: u32 = 16;
 
 /// `hospes serve`.
 pub(super) async fn serve(config: Config) -> Outcome {
@@ -47,7 +50,7 @@ impl Server {
         let core = open_server_core(config).await?;
         connect_plugins(&core, config)?;
         let app = App::new(core);
-        app.start().await?;
+        app.start(retention::Policy { event_days: config.event_days }).await?;
         Ok(Self { app, config: config.clone(), metrics })
     }
 
@@ -90,13 +93,11 @@ impl Listening {
         if let Some(listener) = metrics_listener {
             let stop = app.shutdown_token();
             let router = http::metrics_router(metrics.clone());
+            let bounds = connections(&config, METRICS_CONNECTIONS_MAX);
             app.spawn(async move {
-                if let Err(error) = http::serve(listener, router, stop, Duration::ZERO).await {
-                    tracing::error!(%error, "the listener of metrics has failed");
-                }
+                http::serve(listener, router, bounds, stop, Duration::ZERO).await;
             });
         }
-        jobs::start(&app, jobs::retention::Policy::default()).await?;
         app.spawn(tidy_metrics(metrics, app.shutdown_token()));
         // Streams end themselves when the app stops, which is as soon as the signal comes.
         let stopping = app.shutdown_token();
@@ -107,21 +108,19 @@ impl Listening {
                 () = stopping.cancelled() => {}
             }
         });
-        let served = http::serve(main, router, stop, grace).await;
-        match &served {
-            Ok(http::Stopped::Cleanly) => tracing::info!("every request was answered"),
-            Ok(http::Stopped::CutOff) => {
+        let bounds = connections(&config, config.limits.connections_max);
+        match http::serve(main, router, bounds, stop, grace).await {
+            http::Stopped::Cleanly => tracing::info!("every request was answered"),
+            http::Stopped::CutOff => {
                 tracing::warn!(
                     grace_s = config.shutdown_grace_s,
                     "requests were cut off after the grace time"
                 );
             }
-            Err(error) => tracing::error!(%error, "the listener has failed"),
         }
         app.shutdown().await;
         app.core.db.close().await;
         tracing::info!("stopped");
-        served?;
         Ok(())
     }
 }
@@ -130,6 +129,11 @@ async fn tidy_metrics(metrics: Metrics, stop: CancellationToken) {
     while tokio::time::timeout(Metrics::TIDY_EVERY, stop.cancelled()).await.is_err() {
         metrics.tidy();
     }
+}
+
+fn connections(config: &Config, max: u32) -> http::Connections {
+    let max = usize::try_from(max).unwrap_or(usize::MAX);
+    http::Connections { max, head_time_max: Duration::from_secs(u64::from(config.limits.head_s)) }
 }
 
 fn options(config: &Config) -> http::Options {

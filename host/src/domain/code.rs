@@ -222,6 +222,8 @@ codes! {
         MalformedRequest = "malformed_request",
         BadHeader { header } = "bad_header",
         BadIfMatch = "bad_if_match",
+        BadQuery { count } = "bad_query",
+        IdempotencyUnsupported = "idempotency_unsupported",
         VersionRequired = "version_required",
         BodyTooLarge { max } = "body_too_large",
         UnsupportedMediaType { wanted } = "unsupported_media_type",

@@ -3,7 +3,7 @@
 //! The text is `<prefix>_<id>_<secret>`. The id finds the row, the row keeps only a
 //! hash of the secret; 256 random bits need no slow hash.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -26,6 +26,12 @@ pub struct Presented {
     /// The id with its kind's prefix, such as `tok_…`.
     pub id: String,
     hash: String,
+}
+
+impl fmt::Debug for Presented {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Presented").field(&self.id).finish()
+    }
 }
 
 impl Presented {

@@ -93,6 +93,7 @@ pub(super) async fn surround(State(state): State<HttpState>, mut request: Reques
     let context = RequestContext::new(id, asked_locale(&request));
     request.extensions_mut().insert(context.clone());
     let method = request.method().clone();
+    let is_read = matches!(method, Method::GET | Method::HEAD);
     let body_bytes_max = state.options.body_bytes_max;
     let path = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
@@ -101,7 +102,7 @@ pub(super) async fn surround(State(state): State<HttpState>, mut request: Reques
         let running = Running::begin();
         let began = Instant::now();
         let mut response = next.run(request).await;
-        response = write_problem(response, &context, body_bytes_max);
+        response = write_problem(response, &context, (is_read, body_bytes_max));
         let taken = began.elapsed();
         drop(running);
         let status = response.status();
@@ -149,11 +150,18 @@ fn count(method: &Method, route: Option<String>, status: StatusCode, taken: Dura
     metrics::counter!(HTTP_REQUESTS, "method" => method, "route" => route, "status" => status).increment(1);
 }
 
-fn write_problem(mut response: Response, context: &RequestContext, body_bytes_max: usize) -> Response {
+fn write_problem(
+    mut response: Response,
+    context: &RequestContext,
+    (is_read, body_bytes_max): (bool, usize),
+) -> Response {
     let found = response.extensions_mut().remove::<Problem>();
-    let Some(problem) = found.or_else(|| foreign_problem(&response, body_bytes_max)) else {
+    let Some(mut problem) = found.or_else(|| foreign_problem(&response, body_bytes_max)) else {
         return response;
     };
+    if is_read {
+        problem = problem.of_query();
+    }
     let mut rendered = problem.render(context);
     // Headers such as `Allow` and the rate limits stay.
     for (name, value) in response.headers() {

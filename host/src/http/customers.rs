@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    API_PREFIX, HttpState, IfMatch, MergePatch, Page, PageRequest, Path, Result, ValidJson, ValidQuery,
+    HttpState, IfMatch, MergePatch, Page, PageRequest, Path, Record, Result, ValidJson, ValidQuery,
     Versioned, field_filter,
 };
 use crate::clock::Timestamp;
@@ -20,7 +20,6 @@ use crate::domain::customer::{Customer, CustomerKind, CustomerPatch, Identity, N
 use crate::domain::field::{FieldEntity, Scalar};
 use crate::domain::ids::{CustomerId, OrgUnitId, UserId};
 use crate::domain::query::{Comparison, Condition, CoreField, CustomerFilter, CustomerSort, Operand};
-use crate::ops::change::{Outcome, Upserted};
 use crate::ops::customers;
 use crate::ops::overview::{self, Overview};
 
@@ -30,6 +29,16 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(show, update, delete))
         .routes(routes!(show_overview))
         .routes(routes!(upsert))
+}
+
+impl Record for Customer {
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn path(&self) -> String {
+        format!("/customers/{}", self.id)
+    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -158,12 +167,7 @@ async fn create(
     actor: Actor,
     ValidJson(new): ValidJson<NewCustomer>,
 ) -> Result<Versioned<Customer>> {
-    Ok(created(customers::create(&state.core, &actor, new).await?))
-}
-
-fn created(customer: Customer) -> Versioned<Customer> {
-    let (version, location) = (customer.version, format!("{API_PREFIX}/customers/{}", customer.id));
-    Versioned::created(customer, version, location)
+    Ok(Versioned::created(customers::create(&state.core, &actor, new).await?))
 }
 
 /// One customer.
@@ -175,9 +179,7 @@ async fn show(
     actor: Actor,
     Path(id): Path<CustomerId>,
 ) -> Result<Versioned<Customer>> {
-    let customer = customers::get(&state.core, &actor, &id).await?;
-    let version = customer.version;
-    Ok(Versioned::new(customer, version))
+    Ok(Versioned::found(customers::get(&state.core, &actor, &id).await?))
 }
 
 /// Changes a customer. Without `If-Match`, the patch is applied to whatever the record is by then.
@@ -192,9 +194,7 @@ async fn update(
     IfMatch(version): IfMatch,
     MergePatch(patch): MergePatch<CustomerPatch>,
 ) -> Result<Versioned<Customer>> {
-    let customer = customers::update(&state.core, &actor, (&id, version), patch).await?;
-    let version = customer.version;
-    Ok(Versioned::new(customer, version))
+    Ok(Versioned::found(customers::update(&state.core, &actor, (&id, version), patch).await?))
 }
 
 /// Removes a customer: it is answered as missing from then on, and its identities are free. Its orders stay.
@@ -237,10 +237,5 @@ async fn upsert(
     MergePatch(patch): MergePatch<CustomerPatch>,
 ) -> Result<Versioned<Customer>> {
     let identity = Identity { source, external_id };
-    let Upserted { record, outcome } = customers::upsert(&state.core, &actor, identity, patch).await?;
-    if outcome == Outcome::Created {
-        return Ok(created(record));
-    }
-    let version = record.version;
-    Ok(Versioned::new(record, version))
+    Ok(Versioned::upserted(customers::upsert(&state.core, &actor, identity, patch).await?))
 }

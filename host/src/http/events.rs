@@ -1,41 +1,29 @@
 //! The change feed, live and page by page, and what could not be delivered.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::sse::{self, KeepAlive, Sse};
+use axum::response::sse::{self, Sse};
 use futures::Stream;
 use serde::Deserialize;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::auth::SignedIn;
+use super::live::{self, Live, Teller};
 use super::{HttpState, Page, PageQuery, Path, Result, ValidJson, ValidQuery};
-use crate::db::Listener;
 use crate::domain::actor::Actor;
-use crate::domain::code::Reason;
 use crate::domain::ids::EventId;
-use crate::error::Error;
 use crate::ops::dead_letters::{self, DeadLetter, LaneStatus, Replayed};
-use crate::ops::feed::{self, FEED_PAGE_MAX, FeedPage, FeedRequest};
+use crate::ops::feed::{self, FEED_PAGE_MAX, FeedPage, FeedRequest, Listener};
 
-/// Streams of one tenant at most, on one server.
-const STREAMS_MAX: u32 = 20;
-/// Events that wait for a slow client at most.
-const STREAM_BUFFER: usize = 256;
-/// How long a client may let them wait.
-const SLOW_CLIENT: Duration = Duration::from_secs(30);
-/// How often a quiet stream shows that it is alive.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How often a stream looks for events that another server has written.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long a stream lasts; the client comes back with a fresh proof of who it is.
-const STREAM_TIME_MAX: Duration = Duration::from_secs(15 * 60);
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
@@ -100,96 +88,85 @@ struct StreamQuery {
 
 /// What happens, as it happens: server-sent events whose `data` are CloudEvents 1.0.
 ///
-/// Each `id` is a cursor, so that a browser that comes back with `Last-Event-ID`
-/// misses nothing. A stream ends after a quarter of an hour, and when the client is too slow.
+/// Each `id` is a cursor, so that a browser that comes back with `Last-Event-ID` misses nothing.
+/// A stream ends after a quarter of an hour, and within seconds of the loss of the right to it.
 #[utoipa::path(get, path = "/events/stream", operation_id = "follow_events", tag = "events", params(StreamQuery),
     responses((status = 200, body = String, content_type = "text/event-stream")))]
 async fn follow(
     State(state): State<HttpState>,
-    actor: Actor,
+    signed_in: SignedIn,
     headers: HeaderMap,
     ValidQuery(query): ValidQuery<StreamQuery>,
-) -> Result<Sse<impl Stream<Item = std::result::Result<sse::Event, Infallible>>>> {
+) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>> {
     let StreamQuery { after, types } = query;
+    let live = Live::begin(state, signed_in)?;
+    let core = &live.state.core;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let after = match last.or(after) {
         Some(after) => after,
-        None => feed::end(&state.core, &actor).await?,
+        None => feed::end(core, &live.actor).await?,
     };
-    let listener =
-        state.core.db.doorbell().listen(&actor.tenant, STREAMS_MAX).ok_or_else(|| Error::Limit {
-            code: Reason::TooManyStreams { max: STREAMS_MAX.to_string() },
-            message: format!("a tenant may follow its events with {STREAMS_MAX} streams at a time"),
-            retry_after_s: 60,
-        })?;
+    let listener = feed::listen(core, &live.actor)?;
     let request = FeedRequest { after: Some(after), limit: FEED_PAGE_MAX, types: names(types.as_deref()) };
     // Refusals are answered before the stream begins.
-    let first = feed::page(&state.core, &actor, &request).await?;
-    let (sender, receiver) = mpsc::channel(STREAM_BUFFER);
-    let follower = Follower { state, actor, request, listener, sender };
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "ends with its client, its time, or the server's shutdown"
-    )]
-    tokio::spawn(follower.run(first));
-    Ok(Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+    let first = feed::page(core, &live.actor, &request).await?;
+    Ok(live::answer(Follower::new(live, request, listener, first)))
 }
 
-/// Feeds one stream.
+/// Tells one client what happens.
 struct Follower {
-    state: HttpState,
-    actor: Actor,
+    live: Live,
     request: FeedRequest,
     listener: Listener,
-    sender: mpsc::Sender<std::result::Result<sse::Event, Infallible>>,
+    /// What was read and is not told yet; a page at most.
+    waiting: VecDeque<sse::Event>,
+    has_more: bool,
 }
 
 impl Follower {
-    async fn run(mut self, first: FeedPage) {
-        let shutdown = self.state.shutdown.clone();
-        let sender = self.sender.clone();
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = tokio::time::sleep(STREAM_TIME_MAX) => {}
-            () = sender.closed() => {}
-            () = self.send_all(first) => {}
-        }
+    fn new(live: Live, request: FeedRequest, listener: Listener, first: FeedPage) -> Self {
+        let mut follower = Self { live, request, listener, waiting: VecDeque::new(), has_more: false };
+        follower.take(first);
+        follower
     }
 
-    /// Returns when the client is too slow or the feed cannot be read.
-    async fn send_all(&mut self, mut page: FeedPage) {
+    fn take(&mut self, page: FeedPage) {
+        let FeedPage { items, next_cursor, has_more, cursors } = page;
+        self.request.after = Some(next_cursor);
+        self.has_more = has_more;
+        self.waiting = items
+            .iter()
+            .zip(cursors)
+            .map(|(event, cursor)| {
+                let data = serde_json::to_string(event).expect("an event is plain data");
+                sse::Event::default().event(&event.name).id(cursor).data(data)
+            })
+            .collect();
+    }
+}
+
+impl Teller for Follower {
+    async fn next(&mut self) -> Option<sse::Event> {
         loop {
-            let has_more = page.has_more;
-            self.request.after = Some(page.next_cursor.clone());
-            if !self.send_page(page).await {
-                return;
+            if let Some(event) = self.waiting.pop_front() {
+                return Some(event);
             }
-            if !has_more {
-                tokio::select! {
-                    () = self.listener.rung() => {}
-                    () = tokio::time::sleep(LOOK) => {}
-                }
+            let goes_on = if self.has_more {
+                self.live.goes_on().await
+            } else {
+                self.live.wait(self.listener.rung(), LOOK).await
+            };
+            if !goes_on {
+                return None;
             }
-            page = match feed::page(&self.state.core, &self.actor, &self.request).await {
-                Ok(page) => page,
+            match feed::page(&self.live.state.core, &self.live.actor, &self.request).await {
+                Ok(page) => self.take(page),
                 Err(error) => {
                     tracing::warn!(?error, "a stream of events ends because the feed cannot be read");
-                    return;
+                    return None;
                 }
-            };
-        }
-    }
-
-    async fn send_page(&self, page: FeedPage) -> bool {
-        for (event, cursor) in page.items.iter().zip(page.cursors) {
-            let data = serde_json::to_string(event).expect("an event is plain data");
-            let event = sse::Event::default().event(&event.name).id(cursor).data(data);
-            if !matches!(tokio::time::timeout(SLOW_CLIENT, self.sender.send(Ok(event))).await, Ok(Ok(()))) {
-                tracing::info!("a stream of events ends because its client is too slow or gone");
-                return false;
             }
         }
-        true
     }
 }
 
@@ -219,7 +196,8 @@ async fn list_dead_letters(
 
 /// Tries the oldest dead letters of a consumer again, at most 1,000 with one request.
 #[utoipa::path(post, path = "/events/lanes/{consumer}/dead-letters/replay", operation_id = "replay_dead_letters",
-    tag = "events", params(("consumer" = String, Path, description = "Such as `plugin:retail-membership`")),
+    tag = "events", params(("consumer" = String, Path, description = "Such as `plugin:retail-membership`"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Makes the request take effect once.")),
     responses((status = 200, body = Replayed)))]
 async fn replay_all(
     State(state): State<HttpState>,
@@ -233,7 +211,8 @@ async fn replay_all(
 #[utoipa::path(post, path = "/events/lanes/{consumer}/dead-letters/{event}/replay",
     operation_id = "replay_dead_letter", tag = "events",
     params(("consumer" = String, Path, description = "Such as `plugin:retail-membership`"),
-        ("event" = String, Path, description = "The event's id")),
+        ("event" = String, Path, description = "The event's id"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Makes the request take effect once.")),
     responses((status = 200, body = Replayed)))]
 async fn replay(
     State(state): State<HttpState>,
@@ -256,7 +235,8 @@ struct Discard {
 #[utoipa::path(post, path = "/events/lanes/{consumer}/dead-letters/{event}/discard",
     operation_id = "discard_dead_letter", tag = "events", request_body = Discard,
     params(("consumer" = String, Path, description = "Such as `plugin:retail-membership`"),
-        ("event" = String, Path, description = "The event's id")),
+        ("event" = String, Path, description = "The event's id"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Makes the request take effect once.")),
     responses((status = 204)))]
 async fn discard(
     State(state): State<HttpState>,

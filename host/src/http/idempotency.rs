@@ -1,13 +1,20 @@
 //! The header `Idempotency-Key`: says which requests are the same one sent again.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, Method};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest as _, Sha256};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::path::Operation;
 
+use super::problem::ProblemKind;
 use super::{HttpState, Problem, json};
+use crate::domain::code::Reason;
 
 const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 /// Characters of a key at most.
@@ -18,6 +25,35 @@ const KEY_CHARS_MAX: usize = 255;
 pub(super) struct Fingerprint {
     pub(super) key: String,
     pub(super) fingerprint: String,
+}
+
+/// The operations that the API's description gives the header.
+static SUPPORTED: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    let takes_key = |operation: &Operation| {
+        let mut parameters = operation.parameters.iter().flatten();
+        parameters.any(|parameter| match parameter {
+            RefOr::T(parameter) => parameter.name.eq_ignore_ascii_case(HEADER.as_str()),
+            RefOr::Ref(_) => false,
+        })
+    };
+    let paths = super::openapi().paths.paths;
+    let posts = paths.into_iter().filter(|(_, item)| item.post.as_ref().is_some_and(takes_key));
+    posts.map(|(path, _)| path).collect()
+});
+
+/// Refuses a key that would be passed over: its sender believes that repeating is safe.
+pub(super) async fn refuse_unsupported(request: Request, next: Next) -> Response {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if is_read || !request.headers().contains_key(HEADER) {
+        return next.run(request).await;
+    }
+    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let is_supported = request.method() == Method::POST && path.is_some_and(|path| SUPPORTED.contains(path));
+    if is_supported {
+        return next.run(request).await;
+    }
+    let (status, kind) = (StatusCode::BAD_REQUEST, ProblemKind::MalformedRequest);
+    Problem::new(status, kind, Reason::IdempotencyUnsupported).into_response()
 }
 
 /// Takes the fingerprint of a POST with a key. Streaming routes are outside of this layer.

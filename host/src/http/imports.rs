@@ -7,7 +7,7 @@ use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
@@ -15,8 +15,10 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::auth::SignedIn;
+use super::live::{self, Live, Teller};
 use super::problem::ProblemKind;
-use super::{HttpState, Page, PageQuery, Path, Problem, Result, ValidJson, ValidQuery, Versioned};
+use super::{HttpState, Page, PageQuery, Path, Problem, Record, Result, ValidJson, ValidQuery, Versioned};
 use crate::domain::actor::{Actor, Locale};
 use crate::domain::code::{Code as _, FaultCode, Reason, RowCode};
 use crate::domain::ids::ImportId;
@@ -29,14 +31,22 @@ use crate::texts;
 const UPLOAD_SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How often a stream of progress looks at the job.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
-/// How often it does so before the client has to connect again.
-const PROGRESS_LOOKS_MAX: usize = 7_200;
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
         .routes(routes!(create_import, list_imports))
         .routes(routes!(find_import))
         .routes(routes!(cancel_import))
+}
+
+impl Record for Import {
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn path(&self) -> String {
+        format!("/imports/{}", self.id)
+    }
 }
 
 pub(super) fn streaming_routes() -> OpenApiRouter<HttpState> {
@@ -60,15 +70,14 @@ pub(super) fn streaming_routes() -> OpenApiRouter<HttpState> {
 /// Contact points of customers are added to those that are known; with `contact_points: "replace"`
 /// they take their place. Tenants' own fields are `custom_fields.<name>`.
 #[utoipa::path(post, path = "/imports", tag = "imports", request_body = NewImport,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes the request take effect once.")),
     responses((status = 201, body = Import)))]
 async fn create_import(
     State(state): State<HttpState>,
     actor: Actor,
     ValidJson(new): ValidJson<NewImport>,
 ) -> Result<Versioned<Import>> {
-    let import = imports::create(&state.core, &actor, new).await?;
-    let (version, location) = (import.version, format!("{}/imports/{}", super::API_PREFIX, import.id));
-    Ok(Versioned::created(import, version, location))
+    Ok(Versioned::created(imports::create(&state.core, &actor, new).await?))
 }
 
 /// List imports, the newest first.
@@ -90,9 +99,7 @@ async fn find_import(
     actor: Actor,
     Path(id): Path<ImportId>,
 ) -> Result<Versioned<Import>> {
-    let import = imports::find(&state.core, &actor, &id).await?;
-    let version = import.version;
-    Ok(Versioned::new(import, version))
+    Ok(Versioned::found(imports::find(&state.core, &actor, &id).await?))
 }
 
 /// Stop an import. What it has committed stays.
@@ -103,9 +110,7 @@ async fn cancel_import(
     actor: Actor,
     Path(id): Path<ImportId>,
 ) -> Result<Versioned<Import>> {
-    let import = imports::cancel(&state.core, &actor, &id).await?;
-    let version = import.version;
-    Ok(Versioned::new(import, version))
+    Ok(Versioned::found(imports::cancel(&state.core, &actor, &id).await?))
 }
 
 /// Which part of the file a body is.
@@ -176,58 +181,52 @@ async fn receive(upload: &mut Upload<'_>, body: Body) -> Result<()> {
 
 /// Follow an import as server-sent events.
 ///
-/// An event `progress` with the import comes at once and with every step; the stream ends with the import.
+/// An event `progress` with the import comes at once and with every step; the stream ends with the
+/// import, after a quarter of an hour, and within seconds of the loss of the right to it.
 #[utoipa::path(get, path = "/imports/{id}/progress", tag = "imports", params(("id" = String, Path)),
     responses((status = 200, content_type = "text/event-stream", body = String)))]
 async fn follow_import(
     State(state): State<HttpState>,
-    actor: Actor,
+    signed_in: SignedIn,
     Path(id): Path<ImportId>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
+    let live = Live::begin(state, signed_in)?;
     // Refused here with a status, not in the middle of the stream.
-    imports::find(&state.core, &actor, &id).await?;
-    let follower = Follower { state, actor, id, seen: None, looks: 0, ended: false };
-    let events = stream::unfold(follower, |mut follower| async move {
-        let event = follower.next().await?;
-        Some((Ok(event), follower))
-    });
-    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+    let first = imports::find(&live.state.core, &live.actor, &id).await?;
+    Ok(live::answer(Follower { live, id, seen: None, next: Some(first) }))
 }
 
+/// Tells one client how an import gets on.
 struct Follower {
-    state: HttpState,
-    actor: Actor,
+    live: Live,
     id: ImportId,
-    /// The version that was sent last.
+    /// The version that was told last.
     seen: Option<i64>,
-    looks: usize,
-    ended: bool,
+    /// What was read already; none after the end.
+    next: Option<Import>,
 }
 
-impl Follower {
+impl Teller for Follower {
     async fn next(&mut self) -> Option<Event> {
-        while !self.ended && self.looks < PROGRESS_LOOKS_MAX {
-            if self.looks > 0 {
-                tokio::select! {
-                    () = tokio::time::sleep(PROGRESS_INTERVAL) => {}
-                    () = self.state.shutdown.cancelled() => return None,
-                }
+        let mut import = self.next.take()?;
+        while self.seen == Some(import.version) {
+            if !self.live.wait(std::future::pending(), PROGRESS_INTERVAL).await {
+                return None;
             }
-            self.looks += 1;
-            match imports::find(&self.state.core, &self.actor, &self.id).await {
-                Ok(import) if self.seen != Some(import.version) => {
-                    self.seen = Some(import.version);
-                    self.ended = import.state.is_final();
-                    return Some(event(&import));
-                }
-                Ok(_unchanged) => {}
+            import = match imports::find(&self.live.state.core, &self.live.actor, &self.id).await {
+                Ok(import) => import,
                 Err(error) => {
                     tracing::warn!(import = %self.id, error = ?error, "a stream of progress ends early");
                     return None;
                 }
-            }
+            };
         }
-        None
+        self.seen = Some(import.version);
+        let event = event(&import);
+        if !import.state.is_final() {
+            self.next = Some(import);
+        }
+        Some(event)
     }
 }
 

@@ -10,14 +10,14 @@ use utoipa_axum::routes;
 
 use super::auth::SignedIn;
 use super::roles::Reach;
-use super::{HttpState, Result, ValidJson};
-use crate::domain::actor::Locale;
+use super::{HttpState, IfMatch, MergePatch, Result, ValidJson, Versioned};
+use crate::domain::actor::{Actor, Locale};
 use crate::domain::permission::{Permission, Role};
-use crate::domain::user::{Password, User};
+use crate::domain::user::{Password, SelfPatch, User};
 use crate::ops::users;
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
-    OpenApiRouter::new().routes(routes!(show)).routes(routes!(change_password))
+    OpenApiRouter::new().routes(routes!(show, update)).routes(routes!(change_password))
 }
 
 /// The one who asks.
@@ -61,6 +61,20 @@ async fn show(State(state): State<HttpState>, signed_in: SignedIn) -> Result<Jso
         user: users::find_self(&state.core, &actor).await?,
         session_id: authenticated.session.as_ref().map(ToString::to_string),
     }))
+}
+
+/// Changes the name or the language of the one who asks.
+#[utoipa::path(patch, path = "/me", operation_id = "update_me", tag = "access",
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` of the user.")),
+    request_body(content = SelfPatch, content_type = "application/merge-patch+json"),
+    responses((status = 200, body = User, headers(("ETag" = String)))))]
+async fn update(
+    State(state): State<HttpState>,
+    actor: Actor,
+    IfMatch(version): IfMatch,
+    MergePatch(patch): MergePatch<SelfPatch>,
+) -> Result<Versioned<User>> {
+    Ok(Versioned::found(users::update_self(&state.core, &actor, version, patch).await?))
 }
 
 /// A new password for the one who asks.

@@ -18,6 +18,7 @@ mod idempotency;
 mod imports;
 mod json;
 mod limits;
+mod live;
 mod me;
 mod metrics;
 mod openapi;
@@ -34,6 +35,7 @@ mod serve;
 mod sessions;
 mod strict;
 mod tenant;
+mod timed;
 mod timeline;
 mod tokens;
 mod users;
@@ -61,13 +63,14 @@ pub use openapi::document as openapi;
 pub use page::{Page, PageQuery, PageRequest};
 pub use problem::{Problem, ProblemDocument, ProblemKind};
 pub use query::{Path, ValidQuery};
-pub use serve::{Stopped, serve};
-pub use version::{IfMatch, RequiredIfMatch, Versioned};
+pub use serve::{Connections, Stopped, serve};
+pub use version::{IfMatch, Record, RequiredIfMatch, Versioned};
 
 use crate::domain::code::Reason;
 use crate::error::Error;
 use crate::ops::Core;
 use limits::Limits;
+use live::Streams;
 
 /// What a handler answers; a [`crate::error::Error`] becomes a [`Problem`] with `?`.
 pub type Result<T, E = Problem> = std::result::Result<T, E>;
@@ -115,6 +118,7 @@ pub struct HttpState {
     /// Cancelled when the server stops: streams end themselves then.
     pub shutdown: CancellationToken,
     limits: Arc<Limits>,
+    streams: Arc<Streams>,
 }
 
 impl HttpState {
@@ -122,7 +126,7 @@ impl HttpState {
     #[must_use]
     pub fn new(core: Arc<Core>, options: Options, shutdown: CancellationToken) -> Self {
         let limits = Arc::new(Limits::new(options.principal_limit, options.tenant_limit));
-        Self { core, options: Arc::new(options), shutdown, limits }
+        Self { core, options: Arc::new(options), shutdown, limits, streams: Arc::default() }
     }
 
     /// The session cookie's name; browsers take `__Host-` only with HTTPS.
@@ -148,11 +152,12 @@ pub fn router(state: HttpState) -> Router {
 /// The API with its description; [`openapi`] needs the latter without a database.
 fn api(state: &HttpState) -> OpenApiRouter<HttpState> {
     let ordinary = ordinary_routes()
+        .layer(middleware::from_fn(version::spare_what_is_known))
         .layer(middleware::from_fn_with_state(state.clone(), idempotency::fingerprint))
         .layer(middleware::from_fn_with_state(state.clone(), limit_time))
         .layer(DefaultBodyLimit::max(state.options.body_bytes_max));
     let streaming = streaming_routes().layer(DefaultBodyLimit::disable());
-    described(ordinary.merge(streaming))
+    described(ordinary.merge(streaming).layer(middleware::from_fn(idempotency::refuse_unsupported)))
 }
 
 fn described(routes: OpenApiRouter<HttpState>) -> OpenApiRouter<HttpState> {

@@ -8,19 +8,18 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::query::same_as_address;
 use super::{
-    API_PREFIX, HttpState, IfMatch, MergePatch, Page, PageRequest, Path, Result, ValidJson, ValidQuery,
+    HttpState, IfMatch, MergePatch, Page, PageRequest, Path, Record, Result, ValidJson, ValidQuery,
     Versioned, field_filter,
 };
 use crate::clock::Timestamp;
 use crate::domain::actor::Actor;
 use crate::domain::check::Faults;
-use crate::domain::code::FaultCode;
 use crate::domain::field::FieldEntity;
 use crate::domain::ids::{CustomerId, OrderId};
 use crate::domain::order::{NewOrder, NewRefund, Order, OrderPatch, OrderStatus};
 use crate::domain::query::{OrderFilter, OrderSort};
-use crate::error::Error;
 use crate::ops::change::{Outcome, Upserted};
 use crate::ops::orders;
 
@@ -30,6 +29,16 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(show, update))
         .routes(routes!(refund))
         .routes(routes!(upsert))
+}
+
+impl Record for Order {
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn path(&self) -> String {
+        format!("/orders/{}", self.id)
+    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -121,17 +130,7 @@ async fn create(
     actor: Actor,
     ValidJson(new): ValidJson<NewOrder>,
 ) -> Result<Versioned<Order>> {
-    Ok(created(orders::create(&state.core, &actor, new).await?))
-}
-
-fn created(order: Order) -> Versioned<Order> {
-    let (version, location) = (order.version, format!("{API_PREFIX}/orders/{}", order.id));
-    Versioned::created(order, version, location)
-}
-
-fn found(order: Order) -> Versioned<Order> {
-    let version = order.version;
-    Versioned::new(order, version)
+    Ok(Versioned::created(orders::create(&state.core, &actor, new).await?))
 }
 
 /// One order.
@@ -143,7 +142,7 @@ async fn show(
     actor: Actor,
     Path(id): Path<OrderId>,
 ) -> Result<Versioned<Order>> {
-    Ok(found(orders::get(&state.core, &actor, &id).await?))
+    Ok(Versioned::found(orders::get(&state.core, &actor, &id).await?))
 }
 
 /// Changes an order: an open one may be completed or cancelled, and have other lines.
@@ -158,7 +157,7 @@ async fn update(
     IfMatch(version): IfMatch,
     MergePatch(patch): MergePatch<OrderPatch>,
 ) -> Result<Versioned<Order>> {
-    Ok(found(orders::update(&state.core, &actor, (&id, version), patch).await?))
+    Ok(Versioned::found(orders::update(&state.core, &actor, (&id, version), patch).await?))
 }
 
 /// Gives money back, never more than the order's total. A refund whose source has stated it
@@ -177,7 +176,7 @@ async fn refund(
     ValidJson(new): ValidJson<NewRefund>,
 ) -> Result<Versioned<Order>> {
     let Upserted { record, outcome } = orders::refund(&state.core, &actor, (&id, version), new).await?;
-    Ok(if outcome == Outcome::Unchanged { found(record) } else { created(record) })
+    Ok(if outcome == Outcome::Unchanged { Versioned::found(record) } else { Versioned::created(record) })
 }
 
 /// Makes or changes the order that a source knows by its own id. What the body does not
@@ -198,14 +197,5 @@ async fn upsert(
         external_id: Some(same_as_address("/external_id", new.external_id, external_id)?),
         ..new
     };
-    let Upserted { record, outcome } = orders::upsert(&state.core, &actor, new).await?;
-    Ok(if outcome == Outcome::Created { created(record) } else { found(record) })
-}
-
-/// What the address says, which the body may repeat but not contradict.
-pub(super) fn same_as_address(pointer: &str, stated: Option<String>, address: String) -> Result<String> {
-    if stated.is_some_and(|stated| stated != address) {
-        return Err(Error::invalid(pointer, FaultCode::ReadOnly, "differs from the address").into());
-    }
-    Ok(address)
+    Ok(Versioned::upserted(orders::upsert(&state.core, &actor, new).await?))
 }

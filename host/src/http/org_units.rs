@@ -8,8 +8,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    API_PREFIX, HttpState, MergePatch, Page, PageRequest, Path, RequiredIfMatch, Result, ValidJson,
-    ValidQuery, Versioned,
+    HttpState, MergePatch, Page, PageRequest, Path, Record, RequiredIfMatch, Result, ValidJson, ValidQuery,
+    Versioned,
 };
 use crate::domain::actor::Actor;
 use crate::domain::ids::OrgUnitId;
@@ -18,6 +18,16 @@ use crate::ops::org_units;
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(show, update, delete))
+}
+
+impl Record for OrgUnitRecord {
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn path(&self) -> String {
+        format!("/org-units/{}", self.id)
+    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -57,9 +67,7 @@ async fn create(
     actor: Actor,
     ValidJson(new): ValidJson<NewOrgUnit>,
 ) -> Result<Versioned<OrgUnitRecord>> {
-    let unit = org_units::create(&state.core, &actor, new).await?;
-    let (version, location) = (unit.version, format!("{API_PREFIX}/org-units/{}", unit.id));
-    Ok(Versioned::created(unit, version, location))
+    Ok(Versioned::created(org_units::create(&state.core, &actor, new).await?))
 }
 
 /// One unit.
@@ -71,9 +79,7 @@ async fn show(
     actor: Actor,
     Path(id): Path<OrgUnitId>,
 ) -> Result<Versioned<OrgUnitRecord>> {
-    let unit = org_units::find(&state.core, &actor, &id).await?;
-    let version = unit.version;
-    Ok(Versioned::new(unit, version))
+    Ok(Versioned::found(org_units::find(&state.core, &actor, &id).await?))
 }
 
 /// Changes a unit; another `parent_id` moves it with all that is below it.
@@ -88,9 +94,7 @@ async fn update(
     RequiredIfMatch(version): RequiredIfMatch,
     MergePatch(patch): MergePatch<OrgUnitPatch>,
 ) -> Result<Versioned<OrgUnitRecord>> {
-    let unit = org_units::update(&state.core, &actor, &id, version, patch).await?;
-    let version = unit.version;
-    Ok(Versioned::new(unit, version))
+    Ok(Versioned::found(org_units::update(&state.core, &actor, &id, version, patch).await?))
 }
 
 /// Deletes a unit to which nothing belongs: no units, users, tokens or customers. What still does

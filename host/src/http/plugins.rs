@@ -9,15 +9,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    API_PREFIX, HttpState, IfMatch, MergePatch, Page, PageQuery, Path, RequiredIfMatch, Result, ValidJson,
+    HttpState, IfMatch, MergePatch, Page, PageQuery, Path, Record, RequiredIfMatch, Result, ValidJson,
     ValidQuery, Versioned,
 };
-use crate::db::plugins::LogLine;
 use crate::domain::actor::Actor;
 use crate::domain::event::Subject;
 use crate::domain::ids::{CustomerId, OrderId};
 use crate::ops::plugins::catalogue::{self, EnablementView, PluginDetails, PluginSummary};
-use crate::ops::plugins::data::{self, DocumentView};
+use crate::ops::plugins::data::{self, DocumentView, LogLine};
 use crate::ops::plugins::enablement::{self, EnablementPatch, NewEnablement};
 use crate::ops::plugins::{ActionOutcome, actions};
 
@@ -30,6 +29,16 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(collection))
         .routes(routes!(act_on_customer))
         .routes(routes!(act_on_order))
+}
+
+impl Record for EnablementView {
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn path(&self) -> String {
+        format!("/plugins/{}/enablement", self.plugin)
+    }
 }
 
 /// The plugins of this host and what they ask for.
@@ -61,9 +70,7 @@ async fn show_enablement(
     actor: Actor,
     Path(name): Path<String>,
 ) -> Result<Versioned<EnablementView>> {
-    let row = enablement::find(&state.core, &actor, &name).await?;
-    let version = row.version;
-    Ok(Versioned::new(row.into(), version))
+    Ok(Versioned::found(enablement::find(&state.core, &actor, &name).await?.into()))
 }
 
 /// Enables a plugin, or moves it to another version.
@@ -77,9 +84,7 @@ async fn enable(
     Path(name): Path<String>,
     ValidJson(new): ValidJson<NewEnablement>,
 ) -> Result<Versioned<EnablementView>> {
-    let row = enablement::enable(&state.core, &actor, &name, new).await?;
-    let version = row.version;
-    Ok(Versioned::created(row.into(), version, format!("{API_PREFIX}/plugins/{name}/enablement")))
+    Ok(Versioned::created(enablement::enable(&state.core, &actor, &name, new).await?.into()))
 }
 
 /// Changes grants or settings of a plugin; takes effect at once.
@@ -94,9 +99,7 @@ async fn configure(
     RequiredIfMatch(expected): RequiredIfMatch,
     MergePatch(patch): MergePatch<EnablementPatch>,
 ) -> Result<Versioned<EnablementView>> {
-    let row = enablement::change(&state.core, &actor, &name, patch, expected).await?;
-    let version = row.version;
-    Ok(Versioned::new(row.into(), version))
+    Ok(Versioned::found(enablement::change(&state.core, &actor, &name, patch, expected).await?.into()))
 }
 
 /// Disables a plugin; its data, settings and grants stay.
@@ -160,9 +163,8 @@ async fn act_on_customer(
     Path((id, plugin, action)): Path<(CustomerId, String, String)>,
     ValidJson(ActionInput(input)): ValidJson<ActionInput>,
 ) -> Result<Json<ActionOutcome>> {
-    let target = Subject::Customer(id);
-    let outcome = actions::run(&state.core, &actor, (&plugin, &action), target, Value::Object(input)).await?;
-    Ok(Json(outcome))
+    let (action, input) = ((plugin.as_str(), action.as_str()), Value::Object(input));
+    Ok(Json(actions::run(&state.core, &actor, action, Subject::Customer(id), input).await?))
 }
 
 /// Presses a plugin's button on an order.
@@ -178,7 +180,6 @@ async fn act_on_order(
     Path((id, plugin, action)): Path<(OrderId, String, String)>,
     ValidJson(ActionInput(input)): ValidJson<ActionInput>,
 ) -> Result<Json<ActionOutcome>> {
-    let target = Subject::Order(id);
-    let outcome = actions::run(&state.core, &actor, (&plugin, &action), target, Value::Object(input)).await?;
-    Ok(Json(outcome))
+    let (action, input) = ((plugin.as_str(), action.as_str()), Value::Object(input));
+    Ok(Json(actions::run(&state.core, &actor, action, Subject::Order(id), input).await?))
 }

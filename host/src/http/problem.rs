@@ -131,6 +131,18 @@ impl Problem {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ProblemKind::UnsupportedMediaType, reason)
     }
 
+    /// The same, if it is a wrong input, of a request whose only input is its query.
+    #[must_use]
+    pub(super) fn of_query(mut self) -> Self {
+        if let What::UseCase(Error::Invalid { faults }) = &self.0.what {
+            let reason = Reason::BadQuery { count: faults.len().to_string() };
+            self.0.status = StatusCode::BAD_REQUEST;
+            self.0.kind = ProblemKind::MalformedRequest;
+            self.0.what = What::Request(reason);
+        }
+        self
+    }
+
     fn of(status: StatusCode, kind: ProblemKind, what: What) -> Self {
         Self(Box::new(Parts { status, kind, what, faults: Vec::new(), retry_after_s: 0 }))
     }

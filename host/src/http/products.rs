@@ -9,9 +9,9 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::orders::same_as_address;
+use super::query::same_as_address;
 use super::{
-    API_PREFIX, HttpState, IfMatch, MergePatch, Page, PageRequest, Path, Result, ValidJson, ValidQuery,
+    HttpState, IfMatch, MergePatch, Page, PageRequest, Path, Record, Result, ValidJson, ValidQuery,
     Versioned, field_filter,
 };
 use crate::domain::actor::Actor;
@@ -19,7 +19,6 @@ use crate::domain::field::FieldEntity;
 use crate::domain::ids::ProductId;
 use crate::domain::product::{NewProduct, Product, ProductPatch};
 use crate::domain::query::{ProductFilter, ProductSort};
-use crate::ops::change::{Outcome, Upserted};
 use crate::ops::products;
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
@@ -27,6 +26,16 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(list, create))
         .routes(routes!(show, update, delete))
         .routes(routes!(upsert))
+}
+
+impl Record for Product {
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn path(&self) -> String {
+        format!("/products/{}", self.id)
+    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -81,17 +90,7 @@ async fn create(
     actor: Actor,
     ValidJson(new): ValidJson<NewProduct>,
 ) -> Result<Versioned<Product>> {
-    Ok(created(products::create(&state.core, &actor, new).await?))
-}
-
-fn created(product: Product) -> Versioned<Product> {
-    let (version, location) = (product.version, format!("{API_PREFIX}/products/{}", product.id));
-    Versioned::created(product, version, location)
-}
-
-fn found(product: Product) -> Versioned<Product> {
-    let version = product.version;
-    Versioned::new(product, version)
+    Ok(Versioned::created(products::create(&state.core, &actor, new).await?))
 }
 
 /// One product.
@@ -103,7 +102,7 @@ async fn show(
     actor: Actor,
     Path(id): Path<ProductId>,
 ) -> Result<Versioned<Product>> {
-    Ok(found(products::get(&state.core, &actor, &id).await?))
+    Ok(Versioned::found(products::get(&state.core, &actor, &id).await?))
 }
 
 /// Changes a product; orders keep what they say of it.
@@ -118,7 +117,7 @@ async fn update(
     IfMatch(version): IfMatch,
     MergePatch(patch): MergePatch<ProductPatch>,
 ) -> Result<Versioned<Product>> {
-    Ok(found(products::update(&state.core, &actor, (&id, version), patch).await?))
+    Ok(Versioned::found(products::update(&state.core, &actor, (&id, version), patch).await?))
 }
 
 /// Removes a product; orders keep what they say of it.
@@ -153,6 +152,5 @@ async fn upsert(
         external_id: Some(same_as_address("/external_id", new.external_id, external_id)?),
         ..new
     };
-    let Upserted { record, outcome } = products::upsert(&state.core, &actor, new).await?;
-    Ok(if outcome == Outcome::Created { created(record) } else { found(record) })
+    Ok(Versioned::upserted(products::upsert(&state.core, &actor, new).await?))
 }

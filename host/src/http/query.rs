@@ -31,7 +31,8 @@ impl<T: IntoParams + DeserializeOwned + 'static> FromRequestParts<HttpState> for
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &HttpState) -> std::result::Result<Self, Problem> {
-        Ok(Self(read::<T>(parts.uri.query().unwrap_or_default())?))
+        let query = read::<T>(parts.uri.query().unwrap_or_default());
+        query.map(Self).map_err(|error| Problem::from(error).of_query())
     }
 }
 
@@ -52,6 +53,14 @@ impl<T: DeserializeOwned + Send> FromRequestParts<HttpState> for Path<T> {
         let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
         path.map(|axum::extract::Path(value)| Self(value)).map_err(|_refused| not_found().into())
     }
+}
+
+/// What the address says, which the body may repeat but not contradict.
+pub(super) fn same_as_address(pointer: &str, stated: Option<String>, address: String) -> Result<String> {
+    if stated.is_some_and(|stated| stated != address) {
+        return Err(Error::invalid(pointer, FaultCode::ReadOnly, "differs from the address"));
+    }
+    Ok(address)
 }
 
 fn read<T: IntoParams + DeserializeOwned + 'static>(query: &str) -> Result<T> {

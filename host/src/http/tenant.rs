@@ -4,7 +4,7 @@ use axum::extract::State;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{HttpState, MergePatch, RequiredIfMatch, Result, Versioned};
+use super::{HttpState, MergePatch, Record, RequiredIfMatch, Result, Versioned};
 use crate::domain::actor::Actor;
 use crate::domain::tenant::{Tenant, TenantPatch};
 use crate::ops::tenants;
@@ -13,13 +13,21 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new().routes(routes!(show, update))
 }
 
+impl Record for Tenant {
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn path(&self) -> String {
+        "/tenant".to_owned()
+    }
+}
+
 /// The tenant of the one who asks.
 #[utoipa::path(get, path = "/tenant", operation_id = "get_tenant", tag = "access",
     responses((status = 200, body = Tenant, headers(("ETag" = String)))))]
 async fn show(State(state): State<HttpState>, actor: Actor) -> Result<Versioned<Tenant>> {
-    let tenant = tenants::find(&state.core, &actor).await?;
-    let version = tenant.version;
-    Ok(Versioned::new(tenant, version))
+    Ok(Versioned::found(tenants::find(&state.core, &actor).await?))
 }
 
 /// Changes the tenant's name, language, time zone or currency.
@@ -33,7 +41,5 @@ async fn update(
     RequiredIfMatch(version): RequiredIfMatch,
     MergePatch(patch): MergePatch<TenantPatch>,
 ) -> Result<Versioned<Tenant>> {
-    let tenant = tenants::update(&state.core, &actor, version, patch).await?;
-    let version = tenant.version;
-    Ok(Versioned::new(tenant, version))
+    Ok(Versioned::found(tenants::update(&state.core, &actor, version, patch).await?))
 }

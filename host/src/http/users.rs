@@ -8,8 +8,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    API_PREFIX, HttpState, MergePatch, Page, PageRequest, Path, RequiredIfMatch, Result, ValidJson,
-    ValidQuery, Versioned,
+    HttpState, MergePatch, Page, PageRequest, Path, Record, RequiredIfMatch, Result, ValidJson, ValidQuery,
+    Versioned,
 };
 use crate::domain::actor::Actor;
 use crate::domain::ids::{OrgUnitId, UserId};
@@ -22,6 +22,16 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(show, update))
         .routes(routes!(reset_password))
         .routes(routes!(end_sessions))
+}
+
+impl Record for User {
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn path(&self) -> String {
+        format!("/users/{}", self.id)
+    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -68,9 +78,7 @@ async fn create(
     actor: Actor,
     ValidJson(new): ValidJson<NewUser>,
 ) -> Result<Versioned<User>> {
-    let user = users::create(&state.core, &actor, new).await?;
-    let (version, location) = (user.version, format!("{API_PREFIX}/users/{}", user.id));
-    Ok(Versioned::created(user, version, location))
+    Ok(Versioned::created(users::create(&state.core, &actor, new).await?))
 }
 
 /// One user.
@@ -82,9 +90,7 @@ async fn show(
     actor: Actor,
     Path(id): Path<UserId>,
 ) -> Result<Versioned<User>> {
-    let user = users::find(&state.core, &actor, &id).await?;
-    let version = user.version;
-    Ok(Versioned::new(user, version))
+    Ok(Versioned::found(users::find(&state.core, &actor, &id).await?))
 }
 
 /// Changes a user's name, state, roles, unit or language. Their rights change at once.
@@ -99,9 +105,7 @@ async fn update(
     RequiredIfMatch(version): RequiredIfMatch,
     MergePatch(patch): MergePatch<UserPatch>,
 ) -> Result<Versioned<User>> {
-    let user = users::update(&state.core, &actor, &id, version, patch).await?;
-    let version = user.version;
-    Ok(Versioned::new(user, version))
+    Ok(Versioned::found(users::update(&state.core, &actor, &id, version, patch).await?))
 }
 
 /// A password for another user.

@@ -1,15 +1,18 @@
-//! Versions of records as entity tags: `ETag` out, `If-Match` in.
+//! Versions of records as entity tags: `ETag` out, `If-Match` and `If-None-Match` in.
 
 use axum::Json;
-use axum::extract::FromRequestParts;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::problem::ProblemKind;
-use super::{HttpState, Problem};
+use super::{API_PREFIX, HttpState, Problem};
 use crate::domain::code::Reason;
+use crate::ops::change::{Outcome, Upserted};
 
 /// The version that `If-Match` names; `None` without the header and for `*`.
 ///
@@ -60,38 +63,79 @@ fn read(parts: &Parts) -> Result<Option<Option<i64>>, Problem> {
     version.map(|version| Some(Some(version))).ok_or_else(malformed)
 }
 
-/// A record as JSON with its version as `ETag`, and for a new one its address.
-#[derive(Debug)]
-pub struct Versioned<T> {
-    body: T,
-    version: i64,
-    location: Option<String>,
+/// A record that the API shows with its version and at an address of its own.
+pub trait Record: Serialize {
+    /// Grows with every change.
+    fn version(&self) -> i64;
+
+    /// The address below the API's prefix, such as `/customers/cus_…`.
+    fn path(&self) -> String;
 }
 
-impl<T> Versioned<T> {
+/// A record as JSON with its version as `ETag` and, if it is new, its address.
+#[derive(Debug)]
+pub struct Versioned<T> {
+    record: T,
+    is_new: bool,
+}
+
+impl<T: Record> Versioned<T> {
     /// 200 with the record.
-    pub fn new(body: T, version: i64) -> Self {
-        Self { body, version, location: None }
+    pub fn found(record: T) -> Self {
+        Self { record, is_new: false }
     }
 
     /// 201 with the record and its address.
-    pub fn created(body: T, version: i64, location: String) -> Self {
-        Self { body, version, location: Some(location) }
+    pub fn created(record: T) -> Self {
+        Self { record, is_new: true }
+    }
+
+    /// One or the other.
+    pub fn upserted(Upserted { record, outcome }: Upserted<T>) -> Self {
+        Self { record, is_new: outcome == Outcome::Created }
     }
 }
 
-impl<T: Serialize> IntoResponse for Versioned<T> {
+impl<T: Record> IntoResponse for Versioned<T> {
     fn into_response(self) -> Response {
-        let mut response = Json(self.body).into_response();
-        if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", self.version)) {
-            response.headers_mut().insert(header::ETAG, tag);
-        }
-        if let Some(location) = self.location {
+        let Self { record, is_new } = self;
+        let tag = format!("\"{}\"", record.version());
+        let location = is_new.then(|| format!("{API_PREFIX}{}", record.path()));
+        let mut response = Json(record).into_response();
+        let headers = response.headers_mut();
+        // Versions are digits, and ids are letters and digits.
+        headers.extend(HeaderValue::from_str(&tag).ok().map(|tag| (header::ETAG, tag)));
+        let location = location.and_then(|location| HeaderValue::from_str(&location).ok());
+        headers.extend(location.map(|location| (header::LOCATION, location)));
+        if is_new {
             *response.status_mut() = StatusCode::CREATED;
-            if let Ok(location) = HeaderValue::from_str(&location) {
-                response.headers_mut().insert(header::LOCATION, location);
-            }
         }
         response
     }
+}
+
+/// Answers 304 without a body to a reader who has what would be read already (`If-None-Match`).
+pub(super) async fn spare_what_is_known(request: Request, next: Next) -> Response {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let known = if is_read { request.headers().get(header::IF_NONE_MATCH).cloned() } else { None };
+    let mut response = next.run(request).await;
+    let tag = response.headers().get(header::ETAG);
+    let is_known = match (known.as_ref().and_then(|known| known.to_str().ok()), tag) {
+        (Some(known), Some(tag)) if response.status() == StatusCode::OK => names(known, tag.as_bytes()),
+        _ => false,
+    };
+    if is_known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        *response.body_mut() = Body::empty();
+        for name in [header::CONTENT_TYPE, header::CONTENT_LENGTH] {
+            response.headers_mut().remove(name);
+        }
+    }
+    response
+}
+
+/// Whether a list of entity tags has `tag`; whether they are weak does not matter to a reader.
+fn names(list: &str, tag: &[u8]) -> bool {
+    let mut tags = list.split(',').map(str::trim);
+    tags.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known).as_bytes() == tag)
 }

@@ -65,6 +65,7 @@ pub struct Authenticated {
     pub actor: Actor,
     /// The session, if it is one.
     pub session: Option<SessionId>,
+    presented: Presented,
     expires_at: Timestamp,
     last_used_at: Option<Timestamp>,
     generation: u64,
@@ -86,6 +87,19 @@ pub async fn by_token(core: &Core, text: &str) -> Result<Arc<Authenticated>> {
 pub async fn by_session(core: &Core, text: &str) -> Result<Arc<Authenticated>> {
     let presented = Presented::parse(SESSION_PREFIX, SessionId::PREFIX, text).ok_or(NOBODY)?;
     by_credential(core, &presented, find_session(core, &presented)).await
+}
+
+/// The same credential once more, for what takes longer than an answer: whether it is
+/// still good, and what its owner may do by now.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] if it is no longer good.
+pub async fn again(core: &Core, authenticated: &Authenticated) -> Result<Arc<Authenticated>> {
+    let presented = &authenticated.presented;
+    match authenticated.session {
+        Some(_) => by_credential(core, presented, find_session(core, presented)).await,
+        None => by_credential(core, presented, find_token(core, presented)).await,
+    }
 }
 
 async fn by_credential(
@@ -156,7 +170,8 @@ async fn find_token(core: &Core, presented: &Presented) -> Result<Authenticated>
         request_id: None,
         once: None,
     };
-    Ok(Authenticated { actor, session: None, expires_at, last_used_at, generation: 0 })
+    let presented = presented.clone();
+    Ok(Authenticated { actor, session: None, presented, expires_at, last_used_at, generation: 0 })
 }
 
 async fn find_session(core: &Core, presented: &Presented) -> Result<Authenticated> {
@@ -169,6 +184,7 @@ async fn find_session(core: &Core, presented: &Presented) -> Result<Authenticate
     Ok(Authenticated {
         actor,
         session: Some(id),
+        presented: presented.clone(),
         expires_at,
         last_used_at: Some(last_used_at),
         generation: 0,

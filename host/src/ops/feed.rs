@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::clock::Timestamp;
+pub use crate::db::Listener;
 use crate::db::feed::{self, FeedRow, Place};
 use crate::domain::actor::{Actor, Visibility};
 use crate::domain::code::{FaultCode, Reason};
@@ -19,6 +20,8 @@ use crate::error::{Error, Result};
 use crate::ops::fields::PluginFields;
 use crate::ops::{Core, fields, require};
 
+/// Streams that follow one tenant at most, on one server.
+pub const LISTENERS_MAX: u32 = 20;
 /// Events on a page at most.
 pub const FEED_PAGE_MAX: u32 = 200;
 
@@ -67,6 +70,19 @@ pub struct FeedPage {
     /// The cursor behind each event, for streams.
     #[serde(skip)]
     pub cursors: Vec<String>,
+}
+
+/// Listens for what happens in the actor's tenant.
+///
+/// # Errors
+/// `Forbidden`, and a limit if [`LISTENERS_MAX`] follow the tenant already.
+pub fn listen(core: &Core, actor: &Actor) -> Result<Listener> {
+    require(actor, Permission::EventRead)?;
+    core.db.doorbell().listen(&actor.tenant, LISTENERS_MAX).ok_or_else(|| Error::Limit {
+        code: Reason::TooManyStreams { max: LISTENERS_MAX.to_string() },
+        message: format!("a tenant may follow its events with {LISTENERS_MAX} streams at a time"),
+        retry_after_s: 60,
+    })
 }
 
 /// Which events.

@@ -80,9 +80,8 @@ impl Sandbox {
         })
     }
 
-    /// The engine itself, past which a benchmark measures what the host adds.
-    #[must_use]
-    pub fn engine(&self) -> &Engine {
+    /// The engine.
+    pub(super) fn engine(&self) -> &Engine {
         &self.engine
     }
 

@@ -4,7 +4,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::db::documents::{self, Owner, Scan};
-use crate::db::plugins::{self, LogLine};
+use crate::db::plugins;
+pub use crate::db::plugins::LogLine;
 use crate::domain::actor::Actor;
 use crate::domain::code::RecordKind;
 use crate::domain::page::{Page, PageRequest};
