@@ -44,10 +44,6 @@ pub trait Events {
 
 /// A record that is about to be saved.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one save lives at a time, and a partner matches it without boxes"
-)]
 pub enum Save {
     /// A customer; without `before` when it is created.
     Customer { before: Option<Customer>, after: Customer },
