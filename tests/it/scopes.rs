@@ -341,7 +341,7 @@ both_engines! {
         let refused = owner.delete(&path("north")).await;
         assert_eq!(refused.code(), (409, "unit_not_empty"));
         let text = refused.body.to_string();
-        for part in ["units: 1", "users: 3", "customers: 1"] {
+        for part in ["units: 1", "users and tokens: 3", "customers: 1"] {
             assert!(text.contains(part), "{part} in {refused}");
         }
         // Who is in `store` moves away; one customer is removed, and its orders go to the unit above.
@@ -354,7 +354,7 @@ both_engines! {
         let token = region.post("/tokens", secret).await["id"].as_str().unwrap().to_owned();
         let of_store = region.known.iter().find(|known| known.name == "of_store").unwrap();
         let held = owner.delete(&path("store")).await;
-        assert!(held.body.to_string().contains("tokens: 1, customers: 1"), "{held}");
+        assert!(held.body.to_string().contains("users and tokens: 1, customers: 1"), "{held}");
         owner.delete(&format!("/api/v1/tokens/{token}")).await.expect(204);
         owner.delete(&format!("/api/v1/customers/{}", of_store.id)).await.expect(204);
         owner.delete(&path("store")).await.expect(204);

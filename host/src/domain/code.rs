@@ -179,7 +179,7 @@ codes! {
         OrderCancelled = "order_cancelled",
         RefundExceedsTotal { left } = "refund_exceeds_total",
         UnitCycle = "unit_cycle",
-        UnitNotEmpty { units, users, tokens, customers } = "unit_not_empty",
+        UnitNotEmpty { units, users, customers } = "unit_not_empty",
         LastOwner = "last_owner",
         IdempotencyKeyReused = "idempotency_key_reused",
         ImportNotReceiving = "import_not_receiving",

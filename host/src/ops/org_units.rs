@@ -203,8 +203,8 @@ fn check_empty(uses: Uses) -> Result<()> {
     }
     let Uses { units, users, tokens, customers } = uses;
     let more = if customers >= CUSTOMERS_COUNTED_MAX { "+" } else { "" };
-    let (units, users, tokens) = (units.to_string(), users.to_string(), tokens.to_string());
-    let code = Reason::UnitNotEmpty { units, users, tokens, customers: format!("{customers}{more}") };
+    let (units, users) = (units.to_string(), (users + tokens).to_string());
+    let code = Reason::UnitNotEmpty { units, users, customers: format!("{customers}{more}") };
     let message = texts::say(Locale::En, &code);
     Err(Error::conflict(code, message))
 }
