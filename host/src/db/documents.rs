@@ -16,7 +16,8 @@ use crate::error::Result;
 static AFTER_EVERY_KEY: LazyLock<String> = LazyLock::new(|| "\u{10FFFF}".repeat(65));
 
 statements! {
-    // A list is one JSON array, which each engine unfolds in its own way.
+    // A list is one JSON array, which each engine unfolds in its own way. The limits
+    // keep PostgreSQL from walking all documents of a young table for each key.
     GET_MANY = split(
         "SELECT d.key, d.subject_kind, d.subject_id, d.version, d.body, COALESCE(v.version, 0) AS subject_version
         FROM documents d
@@ -27,13 +28,23 @@ statements! {
           AND d.collection = $3
           AND d.key IN (SELECT value FROM json_each($4))",
         "SELECT d.key, d.subject_kind, d.subject_id, d.version, d.body, COALESCE(v.version, 0) AS subject_version
-        FROM documents d
-        LEFT JOIN subject_versions v
-          ON v.tenant = d.tenant AND v.plugin = d.plugin AND v.kind = d.subject_kind AND v.id = d.subject_id
-        WHERE d.tenant = $1
-          AND d.plugin = $2
-          AND d.collection = $3
-          AND d.key IN (SELECT json_array_elements_text(CAST($4 AS JSON)))",
+        FROM json_array_elements_text(CAST($4 AS JSON)) AS keys (value)
+        CROSS JOIN LATERAL (
+            SELECT key, subject_kind, subject_id, version, body
+            FROM documents
+            WHERE tenant = $1
+              AND plugin = $2
+              AND collection = $3
+              AND key = keys.value
+            LIMIT 1) d
+        LEFT JOIN LATERAL (
+            SELECT version
+            FROM subject_versions
+            WHERE tenant = $1
+              AND plugin = $2
+              AND kind = d.subject_kind
+              AND id = d.subject_id
+            LIMIT 1) v ON TRUE",
     );
     SUBJECT_VERSION = "
         SELECT version
@@ -269,7 +280,7 @@ pub(crate) struct Put {
 /// Kind, id and version of a subject.
 pub(crate) type SubjectVersion = (String, String, i64);
 
-/// The documents that exist among `keys`, in no order.
+/// The documents that exist among `keys`, which differ from each other, in no order.
 pub(crate) async fn get_many(
     tx: &mut Tx,
     owner: Owner<'_>,

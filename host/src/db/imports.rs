@@ -108,18 +108,23 @@ statements! {
           AND seq > $3
         ORDER BY seq
         LIMIT $4";
-    // The dialects read a list of parameters' texts by functions of their own.
+    // The dialects read a list of parameters' texts by functions of their own. The
+    // limit keeps PostgreSQL from walking all keys of a young table for each text.
     COUNT_SEEN = split(
         "SELECT key, seen
          FROM import_occurrences
          WHERE tenant = $1
            AND import = $2
            AND key IN (SELECT value FROM json_each($3))",
-        "SELECT key, seen
-         FROM import_occurrences
-         WHERE tenant = $1
-           AND import = $2
-           AND key IN (SELECT value FROM json_array_elements_text(CAST($3 AS JSON)) AS keys (value))",
+        "SELECT s.key, s.seen
+         FROM json_array_elements_text(CAST($3 AS JSON)) AS keys (value)
+         CROSS JOIN LATERAL (
+            SELECT key, seen
+            FROM import_occurrences
+            WHERE tenant = $1
+              AND import = $2
+              AND key = keys.value
+            LIMIT 1) s",
     );
     // As above. `WHERE TRUE` tells SQLite's parser that `ON` begins the conflict clause.
     SET_SEEN = split(
