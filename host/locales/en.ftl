@@ -105,6 +105,7 @@ failure-trap = it broke off: { $reason }
 failure-misuse = it misused the host: { $reason }
 failure-transfer = it passed more than { $mib } MiB to the host at once
 failure-paused = it is paused after repeated failures
+failure-unavailable = it says that it is not available: { $reason }
 failure-chunks = its migration is not done after { $max } chunks
 failure-patch = its patch is not acceptable: { $reason }
 failure-outcome = what it answers is not acceptable: { $reason }

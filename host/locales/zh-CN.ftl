@@ -105,6 +105,7 @@ failure-trap = 运行中断：{ $reason }
 failure-misuse = 错误使用了主机接口：{ $reason }
 failure-transfer = 一次传给主机的数据超过 { $mib } MiB
 failure-paused = 因多次失败已暂停
+failure-unavailable = 插件表示暂不可用：{ $reason }
 failure-chunks = 迁移在 { $max } 段之后仍未完成
 failure-patch = 返回的补丁不可接受：{ $reason }
 failure-outcome = 返回的结果不可接受：{ $reason }

@@ -246,6 +246,7 @@ codes! {
         Misuse { reason } = "misuse",
         Transfer { mib } = "transfer",
         Paused = "paused",
+        Unavailable { reason } = "unavailable",
         Chunks { max } = "chunks",
         Patch { reason } = "patch",
         Outcome { reason } = "outcome",

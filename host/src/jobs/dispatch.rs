@@ -67,7 +67,8 @@ pub trait Consumer: Send + Sync + 'static {
     /// # Errors
     /// Any, with nothing kept: the batch comes again in halves, until what fails
     /// stands alone. `Unavailable` and a `Limit` that passes by itself stop the
-    /// whole lane for a while and count against no event.
+    /// whole lane for a while and count against no event; so does a plugin that
+    /// says it is not available, but not for ever.
     fn deliver<'a>(
         &'a self,
         lane: &'a Lane,

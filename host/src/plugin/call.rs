@@ -139,7 +139,6 @@ async fn enter(
     loaded: &Loaded,
     call: &Call,
 ) -> wasmtime::Result<Result<Answer, Failure>> {
-    let refused = Failure::Refused;
     Ok(match call {
         Call::Enable => {
             let guest = guest!(store, loaded, lifecycle);
@@ -175,6 +174,15 @@ async fn enter(
             next.map(Answer::Cursor).map_err(refused)
         }
     })
+}
+
+/// A guest's own error. One that has what it needs refuses; one that has not has
+/// failed, and its health shows it.
+fn refused(told: types::Error) -> Failure {
+    let types::Error::Unavailable(what) = told else { return Failure::Refused(told) };
+    let reason = clean(&what, 500);
+    let code = FailureCode::Unavailable { reason: reason.clone() };
+    Failure::Stopped { message: texts::say(Locale::En, &code), code, details: reason }
 }
 
 /// What a failed call means. Every kind has a code that partners may rely on.

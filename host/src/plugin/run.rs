@@ -354,6 +354,9 @@ fn refusal(plugin: String, told: types::Error) -> Error {
         types::Error::Conflict(what) => reject("conflict", what),
         types::Error::Denied(what) => reject("denied", format!("the plugin lacks a right: {what}")),
         types::Error::Limit(what) => reject("limit", format!("a limit is reached: {what}")),
-        types::Error::Unavailable(what) => Error::unavailable(format!("plugin `{plugin}`: {what}")),
+        types::Error::Unavailable(what) => {
+            let reason = super::invocation::clean(&what, MESSAGE_BYTES_MAX);
+            Error::PluginFailed { plugin, message: reason.clone(), code: FailureCode::Unavailable { reason } }
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Consumer, Dispatcher, Lane, Report};
 use crate::db::deliveries::{self, Failure, Queued};
 use crate::db::lanes::{self, Ready, Standing};
-use crate::domain::code::Reason;
+use crate::domain::code::{FailureCode, Reason};
 use crate::domain::event::Subject;
 use crate::error::{Error, KeptError, Result};
 use crate::jobs::backoff;
@@ -24,6 +24,9 @@ const DELIVERY_TIME_MAX: Duration = Duration::from_secs(120);
 const BATCHES_PER_TURN_MAX: u32 = 16;
 /// Bytes of the bodies of one batch, if it has more than one event.
 const BATCH_BYTES_MAX: usize = 4 << 20;
+/// Turns in a row that a plugin may say it is not available, while the whole lane
+/// waits for it; from then on that counts against the events.
+const UNAVAILABLE_TURNS_MAX: i64 = 4;
 /// Events that fail alone in one turn until the whole lane is taken for broken.
 const POISON_PER_TURN_MAX: u32 = 8;
 /// Characters of an error that a delivery keeps.
@@ -43,6 +46,8 @@ struct Turn<'d> {
     consumer: &'d Arc<dyn Consumer>,
     lane: Lane,
     token: String,
+    /// How often the whole lane has failed in a row before.
+    failures: i64,
     /// Subjects whose earlier event waits for its next attempt.
     blocked: HashSet<(String, String)>,
     poisoned: u32,
@@ -84,9 +89,10 @@ impl Dispatcher {
         }
         let report = Report { lanes: 1, ..Report::default() };
         let blocked = HashSet::new();
-        let mut turn = Turn { dispatcher: self, consumer, lane, token, blocked, poisoned: 0, report };
+        let mut turn =
+            Turn { dispatcher: self, consumer, lane, token, failures, blocked, poisoned: 0, report };
         let outcome = turn.work().await;
-        turn.end(outcome, failures).await
+        turn.end(outcome).await
     }
 
     async fn lease(&self, lane: &Lane, token: &str) -> Result<bool> {
@@ -150,7 +156,7 @@ impl Turn<'_> {
             match self.deliver(&piece).await {
                 Ok(()) => self.count(&piece),
                 Err(error) => {
-                    let error = unless_stopped(error)?;
+                    let error = self.unless_patient(error, &piece).and_then(unless_stopped)?;
                     if let [poison] = piece.as_slice() {
                         self.fail(poison, error).await?;
                     } else {
@@ -162,6 +168,18 @@ impl Turn<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The error, unless the lane waits for a plugin that says it is not available.
+    /// Not once one of the events has been found to be the cause.
+    fn unless_patient(&self, error: Error, piece: &[Queued]) -> Result<Error, Stop> {
+        let is_unavailable =
+            matches!(&error, Error::PluginFailed { code: FailureCode::Unavailable { .. }, .. });
+        let is_suspected = piece.iter().any(|queued| queued.attempts > 0);
+        if is_unavailable && !is_suspected && self.failures < UNAVAILABLE_TURNS_MAX {
+            return Err(Stop::Later(error, None));
+        }
+        Ok(error)
     }
 
     async fn deliver(&self, piece: &[Queued]) -> Result<()> {
@@ -278,11 +296,11 @@ impl Turn<'_> {
     }
 
     /// Gives the lane back, to be tried at once or later.
-    async fn end(self, outcome: Result<bool, Stop>, failures: i64) -> TurnReport {
+    async fn end(self, outcome: Result<bool, Stop>) -> TurnReport {
         let core = &self.dispatcher.core;
         let later = |error: &Error, wait_s: Option<u32>| {
             let now = core.now();
-            let failures = failures + 1;
+            let failures = self.failures + 1;
             let wait = backoff::BACKGROUND.next_or_last(&*core.ids, now, failures);
             let retry_at = wait.max(now.plus_seconds(i64::from(wait_s.unwrap_or(0))));
             Standing { failures, retry_at, last_error: Some(public_message(error)) }

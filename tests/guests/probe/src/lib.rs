@@ -36,7 +36,10 @@ impl Lifecycle for Probe {
     }
 
     fn migrate(from_version: &str, cursor: Option<String>) -> Result<Option<String>> {
-        log::info(&format!("migrating from {from_version}"));
+        log::info(&format!("migrating from {from_version}, chunk {}", cursor.as_deref().unwrap_or("0")));
+        if cursor.is_some() && settings::get::<Settings>()?.refuse_enable {
+            return Err(Error::rejected("told_to_refuse", "the settings say to refuse"));
+        }
         chunk("migrated", cursor)
     }
 }
@@ -98,7 +101,9 @@ impl Panels for Probe {
 
 impl Jobs for Probe {
     fn run(job: &str, due_at: Timestamp, cursor: Option<String>) -> Result<Option<String>> {
-        kv::set(&format!("{job}-due"), &due_at)?;
+        if cursor.is_none() {
+            log::info(&format!("{job} was due at {due_at}"));
+        }
         chunk(job, cursor)
     }
 }
