@@ -22,8 +22,7 @@ both_engines! {
             .owner
             .request(Method::PATCH, "/api/v1/tenant")
             .header("if-match", version)
-            .json(json!({"name": "Acme", "time_zone": "Europe/Berlin"}))
-            ;
+            .json(json!({"name": "Acme", "time_zone": "Europe/Berlin"}));
         let after = patch("\"1\"").await;
         assert_eq!((after.status, after.header("etag")), (StatusCode::OK, "\"2\""));
         assert_eq!(after.body["time_zone"], "Europe/Berlin");

@@ -42,7 +42,7 @@ impl Harness for Rig {
 impl Rig {
     /// Another server on the same database; it keeps what it knows to itself.
     pub(crate) fn second_server(&self) -> Arc<Core> {
-        self.app.second_server().0
+        self.app.second_server().core
     }
 
     /// A new customer of somebody.

@@ -3,8 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
 
 use hospes::db::Sql;
 use hospes::ops::plugins::packages;
@@ -12,13 +10,9 @@ use hospes_tests::{JobsReport, TestApp, both_engines};
 use jiff::ToSpan as _;
 use jiff::civil::{Date, date};
 use serde_json::{Value, json};
-use sqlx::Connection as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
-use tokio::process::{Child, ChildStdout, Command};
 
 use crate::imports::Importer;
+use crate::process::{Server, Site};
 
 /// How many orders, customers and cents the file has, as those say who publish it.
 const TOTALS: (usize, usize, i64) = (6_919, 2_357, 24_409_194);
@@ -31,9 +25,6 @@ const JUDGED_ON: Date = date(1998, 7, 1);
 const GRACE_DAYS: i64 = 30;
 /// Thresholds in cents, the highest first.
 const TIERS: [(&str, i64); 3] = [("gold", 50_000), ("silver", 10_000), ("standard", 0)];
-/// How long anything of another process may take.
-const PATIENCE: Duration = Duration::from_secs(120);
-
 /// The file; nothing where there is none.
 #[expect(clippy::print_stdout, reason = "says that a test was skipped")]
 fn file() -> Option<String> {
@@ -228,143 +219,39 @@ both_engines! {
     }
 }
 
-/// Runs one command to its end and answers what it said.
-async fn command(folder: &Path, arguments: &[&str]) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hospes-under-test"));
-    command.args(arguments).arg("--data").arg(folder).stdin(Stdio::null()).kill_on_drop(true);
-    let output = tokio::time::timeout(PATIENCE, command.output()).await.unwrap().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
-    said
-}
-
-/// The server as a process, and a client of it.
-struct Server {
-    process: Child,
-    /// Open, so that the process has somebody to speak to.
-    _said: BufReader<ChildStdout>,
-    address: String,
-    token: String,
-}
-
-impl Server {
-    async fn start(folder: &Path, token: &str) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hospes-under-test"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--log-filter", "error", "--data"]).arg(folder);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut process = command.spawn().unwrap();
-        let mut said = BufReader::new(process.stdout.take().unwrap());
-        let mut line = String::new();
-        tokio::time::timeout(PATIENCE, said.read_line(&mut line)).await.unwrap().unwrap();
-        let address = line.trim().strip_prefix("listening on http://");
-        let address = address.unwrap_or_else(|| panic!("the server said {line:?}")).to_owned();
-        Self { process, _said: said, address, token: token.to_owned() }
-    }
-
-    /// Ends the process as a power cut does, without a chance to tidy up.
-    async fn kill(mut self) {
-        self.process.kill().await.unwrap();
-    }
-
-    async fn send(&self, request: &str, (kind, body): (&str, &str)) -> Value {
-        let mut stream = TcpStream::connect(&self.address).await.unwrap();
-        let Self { address, token, .. } = self;
-        let length = body.len();
-        let head = format!(
-            "{request} HTTP/1.0\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
-             Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
-        );
-        stream.write_all(head.as_bytes()).await.unwrap();
-        stream.write_all(body.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap();
-        assert!(status.starts_with('2'), "{request} was answered {answer}");
-        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
-    }
-
-    async fn get(&self, path: &str) -> Value {
-        self.send(&format!("GET {path}"), ("application/json", "")).await
-    }
-
-    async fn all(&self, path: &str) -> Vec<Value> {
-        let mut items = Vec::new();
-        let mut cursor = String::new();
-        loop {
-            let page = self.get(&format!("{path}?limit=200{cursor}")).await;
-            items.extend(page["items"].as_array().unwrap().iter().cloned());
-            match page["next_cursor"].as_str() {
-                Some(next) => cursor = format!("&cursor={next}"),
-                None => return items,
-            }
-        }
-    }
-
-    /// Uploads the file and answers the address of the import.
-    async fn import(&self, file: &str) -> String {
-        let body = json!({"entity": "orders", "source": "shop", "mapping": mapping()}).to_string();
-        let made = self.send("POST /api/v1/imports", ("application/json", &body)).await;
-        let job = format!("/api/v1/imports/{}", made["id"].as_str().unwrap());
-        self.send(&format!("PUT {job}/content"), ("text/csv", file)).await;
-        job
-    }
-
-    /// Asks for the import until it is as wanted.
-    async fn wait(&self, job: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let asked = async {
-            loop {
-                let import = self.get(job).await;
-                if wanted(&import) {
-                    return import;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, asked).await.expect("the import goes on")
-    }
-}
-
-/// Lets the minute go by after which a dead server's import may be taken over.
-async fn expire_lease(folder: &Path) {
-    let options = SqliteConnectOptions::new().filename(folder.join("hospes.db"));
-    let options = options.busy_timeout(Duration::from_secs(10));
-    let mut database = SqliteConnection::connect_with(&options).await.unwrap();
-    let expire = "UPDATE import_jobs SET leased_until = 0 WHERE state = 'running'";
-    let expired = sqlx::query(expire).execute(&mut database).await.unwrap();
-    assert_eq!(expired.rows_affected(), 1);
-    database.close().await.unwrap();
+/// Uploads the file and answers the address of the import.
+async fn upload(server: &Server, file: &str) -> String {
+    let body = json!({"entity": "orders", "source": "shop", "mapping": mapping()});
+    let made = server.post("/api/v1/imports", &body).await;
+    let job = format!("/api/v1/imports/{}", made["id"].as_str().unwrap());
+    server.send(&format!("PUT {job}/content"), ("text/csv", file)).await.expect_success();
+    job
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_in_an_import_ends_it_after_its_restart() {
     let Some(file) = file() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    command(folder, &["admin", "create-tenant", "--slug", "shop", "--name", "Shop", "--currency", "USD"])
-        .await;
-    let said = command(folder, &["admin", "create-token", "--name", "import", "--role", "owner"]).await;
-    let token = said.lines().find_map(|line| line.strip_prefix("token, not shown again: ")).unwrap();
+    let site = Site::on_sqlite("USD").await;
 
-    let server = Server::start(folder, token).await;
-    let job = server.import(&file).await;
+    let server = site.start().await;
+    let job = upload(&server, &file).await;
     server.wait(&job, |import| outcome(import).1[0] > 0).await;
     server.kill().await;
 
-    let server = Server::start(folder, token).await;
+    let server = site.start().await;
     let import = server.get(&job).await;
     let (state, counts) = outcome(&import);
     assert_eq!(state, "running", "the server was killed too late: {counts:?}");
     let kept = server.all("/api/v1/orders").await.len();
     assert_eq!(counts, [i64::try_from(kept).unwrap(), 0, 0, 0], "rows and progress are kept together");
     assert!(0 < kept && kept < TOTALS.0, "{kept}");
-    expire_lease(folder).await;
+    assert_eq!(site.expire_leases().await, 1, "the import was leased");
     let ended = |import: &Value| !matches!(outcome(import).0, "queued" | "running");
     assert_eq!(outcome(&server.wait(&job, ended).await), ALL_MADE);
     let before = (server.all("/api/v1/orders").await, server.all("/api/v1/customers").await);
     assert_eq!(totals(&before.0, &before.1), TOTALS);
 
-    let job = server.import(&file).await;
+    let job = upload(&server, &file).await;
     assert_eq!(outcome(&server.wait(&job, ended).await), NOTHING_CHANGED);
     let after = (server.all("/api/v1/orders").await, server.all("/api/v1/customers").await);
     assert!(before == after, "a second import changed something");

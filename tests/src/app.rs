@@ -19,7 +19,9 @@ use hospes::jobs::imports;
 use hospes::jobs::plugins::PluginConsumer;
 use hospes::jobs::schedules::{self, Runner};
 use hospes::ops::Core;
+use hospes::ops::plugins::packages;
 use hospes::plugin::{Artifacts, PluginHost, Sandbox};
+use serde_json::{Value, json};
 
 use crate::db::{Engine, Harness, TestDb};
 use crate::people::{TestTenant, new_tenant};
@@ -49,10 +51,30 @@ pub struct TestApp {
     pub acme: TestTenant,
     /// Sends requests with every right in `acme`.
     pub owner: Client,
+    /// Delivers events, as [`TestApp::run_jobs`] lets it.
+    pub dispatcher: Arc<Dispatcher>,
+    /// Replays history.
+    pub backfiller: Arc<Backfiller>,
+    /// Runs plugins' schedules.
+    pub schedules: Arc<Runner>,
     router: Router,
-    dispatcher: Arc<Dispatcher>,
-    backfiller: Arc<Backfiller>,
-    schedules: Arc<Runner>,
+}
+
+/// Another server on the same database and with the same clock; it keeps what it knows to itself.
+pub struct SecondServer {
+    /// What its use cases work with.
+    pub core: Arc<Core>,
+    /// Runs plugins' schedules.
+    pub schedules: Arc<Runner>,
+    router: Router,
+}
+
+impl SecondServer {
+    /// The same somebody before this server.
+    #[must_use]
+    pub fn client(&self, client: &Client) -> Client {
+        client.clone().moved_to(self.router.clone())
+    }
 }
 
 /// What the background work has done.
@@ -107,10 +129,32 @@ impl TestApp {
         self.router.clone()
     }
 
-    /// Another server on the same database and with the same clock; it keeps what it knows to itself.
+    /// Another server beside this one.
     #[must_use]
-    pub fn second_server(&self) -> (Arc<Core>, Arc<PluginHost>) {
-        connect(&self.database, &self.clock)
+    pub fn second_server(&self) -> SecondServer {
+        let (core, _plugins) = connect(&self.database, &self.clock);
+        let stop = self.app.shutdown_token();
+        let router = http::router(HttpState::new(Arc::clone(&core), unlimited(), stop.clone()));
+        let schedules = Runner::new(Arc::clone(&core), stop);
+        SecondServer { core, schedules, router }
+    }
+
+    /// Installs a plugin and lets `acme` enable it through the API, with all that it asks for.
+    ///
+    /// # Panics
+    /// If the server refuses.
+    pub async fn enable(&self, component: &[u8]) -> String {
+        let package = packages::install(&self.core, component.to_vec()).await.expect("the plugin installs");
+        let address = format!("/api/v1/plugins/{}/enablement", package.name);
+        self.owner.post(&address, json!({})).await.expect(201);
+        package.name
+    }
+
+    /// The lines of a plugin's log in `acme`, the oldest first.
+    pub async fn log(&self, plugin: &str) -> Vec<String> {
+        let lines = self.owner.all(&format!("/api/v1/plugins/{plugin}/log")).await;
+        let text = |line: &Value| line["message"].as_str().unwrap_or_default().to_owned();
+        lines.iter().rev().map(text).collect()
     }
 
     /// Another tenant.

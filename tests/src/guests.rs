@@ -11,3 +11,21 @@ pub const STRANGER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest-stra
 
 /// Imports a function whose grant its manifest does not ask for.
 pub const UNGRANTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest-ungranted.wasm"));
+
+/// The same component with another manifest: wherever `from` stands in it, `to` does, which is
+/// as long, so that the sections' lengths stay true.
+///
+/// # Panics
+/// If `from` is not there, or `to` not as long.
+#[must_use]
+pub fn edited(component: &[u8], from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len(), "`{from}` and `{to}` are of one length");
+    let places = component.windows(from.len()).enumerate().filter(|(_, bytes)| *bytes == from.as_bytes());
+    let places: Vec<usize> = places.map(|(place, _)| place).collect();
+    assert!(!places.is_empty(), "`{from}` stands nowhere");
+    let mut edited = component.to_vec();
+    for place in places {
+        edited[place..place + to.len()].copy_from_slice(to.as_bytes());
+    }
+    edited
+}

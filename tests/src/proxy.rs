@@ -23,9 +23,19 @@ pub struct Proxy {
 #[derive(Default)]
 struct State {
     round_trips: AtomicU32,
-    /// What must be in a request for its answer to be withheld, once.
-    cut_after: Mutex<Option<&'static str>>,
+    plan: Mutex<Option<Plan>>,
     cuts: AtomicU32,
+}
+
+/// Which connection is cut, and where; once.
+#[derive(Clone, Copy)]
+struct Plan {
+    /// What must have been in a request of the connection before.
+    after: Option<&'static str>,
+    /// What is in the request at which it is cut.
+    at: &'static str,
+    /// Whether that request still reaches the server.
+    reaches: bool,
 }
 
 impl Proxy {
@@ -69,7 +79,28 @@ impl Proxy {
     /// # Panics
     /// If a task of the proxy has.
     pub fn cut_answer_to(&self, text: &'static str) {
-        *self.state.cut_after.lock().expect("no task panics while it holds this") = Some(text);
+        self.plan(Plan { after: None, at: text, reaches: true });
+    }
+
+    /// Cuts the connection whose transaction has a statement with `text` just after its
+    /// commit has reached the server.
+    ///
+    /// # Panics
+    /// If a task of the proxy has.
+    pub fn cut_after_commit_of(&self, text: &'static str) {
+        self.plan(Plan { after: Some(text), at: "COMMIT", reaches: true });
+    }
+
+    /// As [`Proxy::cut_after_commit_of`], just before it reaches the server.
+    ///
+    /// # Panics
+    /// If a task of the proxy has.
+    pub fn cut_before_commit_of(&self, text: &'static str) {
+        self.plan(Plan { after: Some(text), at: "COMMIT", reaches: false });
+    }
+
+    fn plan(&self, plan: Plan) {
+        *self.state.plan.lock().expect("no task panics while it holds this") = Some(plan);
     }
 
     /// How many answers were cut.
@@ -85,10 +116,14 @@ async fn relay(client: UnixStream, server: UnixStream, state: Arc<State>) {
     let (cut, asked) = (AtomicBool::new(false), AtomicBool::new(false));
     let requests = async {
         let mut buffer = vec![0; 64 * 1024];
+        let mut is_marked = false;
         while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
             let request = &buffer[..length];
             asked.store(true, Ordering::SeqCst);
-            if state.is_cut_by(request) {
+            if let Some(plan) = state.cut_by(request, &mut is_marked) {
+                if !plan.reaches {
+                    return;
+                }
                 cut.store(true, Ordering::SeqCst);
             }
             if to_server.write_all(request).await.is_err() {
@@ -119,14 +154,17 @@ async fn relay(client: UnixStream, server: UnixStream, state: Arc<State>) {
 }
 
 impl State {
-    fn is_cut_by(&self, request: &[u8]) -> bool {
-        let mut cut_after = self.cut_after.lock().expect("no task panics while it holds this");
-        let found =
-            cut_after.is_some_and(|text| request.windows(text.len()).any(|window| window == text.as_bytes()));
-        if found {
-            *cut_after = None;
-            self.cuts.fetch_add(1, Ordering::SeqCst);
+    /// The plan by which this request of a connection is the last, if it is.
+    fn cut_by(&self, request: &[u8], is_marked: &mut bool) -> Option<Plan> {
+        let has = |text: &str| request.windows(text.len()).any(|window| window == text.as_bytes());
+        let mut planned = self.plan.lock().expect("no task panics while it holds this");
+        let plan = (*planned)?;
+        *is_marked |= plan.after.is_none_or(has);
+        if !*is_marked || !has(plan.at) {
+            return None;
         }
-        found
+        *planned = None;
+        self.cuts.fetch_add(1, Ordering::SeqCst);
+        Some(plan)
     }
 }

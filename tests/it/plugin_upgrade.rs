@@ -1,0 +1,149 @@
+//! Moving a tenant to another version of a plugin, and other servers that follow what one has changed.
+
+use std::time::{Duration, Instant};
+
+use axum::http::Method;
+use hospes::ops::plugins::packages;
+use hospes_tests::{Client, Engine, Harness as _, TestApp, TestResponse, both_engines, guests};
+use serde_json::{Value, json};
+
+/// How soon a server follows what another has changed.
+const FOLLOWED_WITHIN: Duration = Duration::from_secs(5);
+/// How often it is asked whether it has.
+const LOOK: Duration = Duration::from_millis(50);
+
+const ENABLEMENT: &str = "/api/v1/plugins/probe/enablement";
+
+async fn install_next(app: &TestApp) {
+    let next = guests::edited(guests::PROBE, "version = \"1.0.0\"", "version = \"1.1.0\"");
+    packages::install(&app.core, next).await.unwrap();
+}
+
+async fn act(client: &Client, customer: &str, action: &str, input: Value) -> TestResponse {
+    client.post(&format!("/api/v1/customers/{customer}/actions/probe/{action}"), input).await
+}
+
+async fn migrations(app: &TestApp) -> Vec<String> {
+    let mut lines = app.log("probe").await;
+    lines.retain(|line| line.starts_with("migrating"));
+    lines
+}
+
+both_engines! {
+    async fn a_new_version_migrates_in_chunks_and_then_runs(app: TestApp) {
+        let ada = app.acme.customer("Ada").await.id;
+        app.enable(guests::PROBE).await;
+        act(&app.owner, ada.as_str(), "add", json!({"amount": 5})).await.expect(200);
+        install_next(&app).await;
+        // Installing moves nobody.
+        let echo = act(&app.owner, ada.as_str(), "echo", json!({})).await.expect(200);
+        assert_eq!(echo.body["body"]["version"], "1.0.0");
+        assert!(migrations(&app).await.is_empty());
+
+        let moved = app.owner.post(ENABLEMENT, json!({})).await.expect(201);
+        assert_eq!((&moved.body["plugin_version"], moved.header("etag")), (&json!("1.1.0"), "\"2\""));
+        assert_eq!(migrations(&app).await, [
+            "migrating from 1.0.0, chunk 0", "migrating from 1.0.0, chunk 1", "migrating from 1.0.0, chunk 2",
+        ]);
+        let echo = act(&app.owner, ada.as_str(), "echo", json!({})).await.expect(200);
+        assert_eq!(echo.body["body"]["version"], "1.1.0");
+        let kept = act(&app.owner, ada.as_str(), "add", json!({"amount": 1})).await.expect(200);
+        assert_eq!(kept.body["body"]["amount"], 6, "data goes along");
+        // To the same version again is no migration.
+        app.owner.post(ENABLEMENT, json!({"version": "1.1.0"})).await.expect(201);
+        assert_eq!(migrations(&app).await.len(), 3);
+    }
+
+    async fn a_migration_that_is_refused_leaves_the_old_version_running(app: TestApp) {
+        let ada = app.acme.customer("Ada").await.id;
+        app.enable(guests::PROBE).await;
+        install_next(&app).await;
+        let refused = app.owner.post(ENABLEMENT, json!({"settings": {"refuse_enable": true}})).await;
+        assert_eq!(refused.code(), (422, "plugin_rejected"), "{refused}");
+        assert_eq!(refused.body["plugin_code"], "told_to_refuse");
+        assert_eq!(migrations(&app).await.len(), 2, "one chunk was kept, the next was refused");
+        let row = app.owner.get(ENABLEMENT).await.expect(200);
+        assert_eq!((&row.body["plugin_version"], &row.body["version"]), (&json!("1.0.0"), &json!(1)));
+        let echo = act(&app.owner, ada.as_str(), "echo", json!({})).await.expect(200);
+        assert_eq!(echo.body["body"]["version"], "1.0.0");
+        let audit = app.owner.get("/api/v1/audit?entity=plugin").await.expect(200);
+        assert_eq!(audit.body["items"].as_array().unwrap().len(), 1, "{audit}");
+        // Once the settings let it, it begins again.
+        app.owner.post(ENABLEMENT, json!({"settings": {"refuse_enable": false}})).await.expect(201);
+        assert_eq!(app.owner.get(ENABLEMENT).await.body["plugin_version"], "1.1.0");
+    }
+
+    async fn two_tenants_run_two_versions_side_by_side(app: TestApp) {
+        let there = app.tenant("there").await;
+        let (ada, lin) = (app.acme.customer("Ada").await.id, there.customer("Lin").await.id);
+        app.enable(guests::PROBE).await;
+        install_next(&app).await;
+        there.owner.post(ENABLEMENT, json!({"version": "1.1.0"})).await.expect(201);
+        for (client, customer, version) in [(&app.owner, &ada, "1.0.0"), (&there.owner, &lin, "1.1.0")] {
+            let echo = act(client, customer.as_str(), "echo", json!({})).await.expect(200);
+            assert_eq!(echo.body["body"]["version"], version);
+        }
+    }
+}
+
+/// Asks until the answer is as wanted; every answer before is looked at by `meanwhile`.
+async fn until_followed(
+    ask: impl AsyncFn() -> TestResponse,
+    wanted: impl Fn(&TestResponse) -> bool,
+    meanwhile: impl Fn(&TestResponse),
+) {
+    let changed = Instant::now();
+    loop {
+        let answer = ask().await;
+        if wanted(&answer) {
+            return;
+        }
+        meanwhile(&answer);
+        assert!(changed.elapsed() < FOLLOWED_WITHIN, "still not followed: {answer}");
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_follows_grants_and_an_end_that_another_has_decided() {
+    let Some(app) = TestApp::start(Engine::Postgres).await else { return };
+    let ada = app.acme.customer("Ada").await.id;
+    app.enable(guests::PROBE).await;
+    let elsewhere = app.second_server().client(&app.owner);
+    let add = async || act(&elsewhere, ada.as_str(), "add", json!({"amount": 1})).await;
+    assert_eq!(add().await.expect(200).body["body"]["amount"], 1);
+
+    let change = app.owner.request(Method::PATCH, ENABLEMENT).header("if-match", "\"1\"");
+    change.json(json!({"grants": ["settings:own"]})).await.expect(200);
+    let denied = |answer: &TestResponse| answer.body["plugin_code"] == "denied";
+    // A server that does not know yet may try, but nothing under the old rights is ever committed.
+    until_followed(add, denied, |answer| assert_eq!(answer.status, 503, "{answer}")).await;
+    let kept = app.owner.get("/api/v1/plugins/probe/collections/tallies").await.expect(200);
+    assert_eq!(kept.body["items"][0]["body"]["amount"], 1);
+
+    let echo = async || act(&elsewhere, ada.as_str(), "echo", json!({})).await;
+    echo().await.expect(200);
+    app.owner.delete(ENABLEMENT).await.expect(204);
+    until_followed(echo, |answer| answer.status == 404, |answer| assert_eq!(answer.status, 503, "{answer}"))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_follows_a_new_version_and_a_hook_that_another_has_enabled() {
+    let Some(app) = TestApp::start(Engine::Postgres).await else { return };
+    let elsewhere = app.second_server().client(&app.owner);
+    let save =
+        async || elsewhere.post("/api/v1/customers", json!({"kind": "person", "name": "reject: Eve"})).await;
+    save().await.expect(201);
+    app.enable(guests::PROBE).await;
+    let vetoed = |answer: &TestResponse| answer.code() == (422, "plugin_rejected");
+    until_followed(save, vetoed, |answer| assert_eq!(answer.status, 201, "{answer}")).await;
+
+    let ada = app.acme.customer("Ada").await.id;
+    let version = async || act(&elsewhere, ada.as_str(), "echo", json!({})).await;
+    version().await.expect(200);
+    install_next(&app).await;
+    app.owner.post(ENABLEMENT, json!({})).await.expect(201);
+    let is_new = |answer: &TestResponse| answer.body["body"]["version"] == "1.1.0";
+    until_followed(version, is_new, |answer| assert_eq!(answer.status, 503, "{answer}")).await;
+}
