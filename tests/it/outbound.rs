@@ -83,120 +83,118 @@ async fn outcome(reply: Reply, limits: Limits) -> Result<Answer, &'static str> {
     send(&local(), &get(&receiver.url("/x"), limits)).await.map_err(|failure| failure.code())
 }
 
+/// Hosts that mean this machine or its neighbours, and such as no parser should take.
+const ODD_HOSTS: &[&str] = &[
+    "localhost",
+    "localhost.",
+    "LOCALHOST",
+    "a.localhost",
+    "localhost.localdomain",
+    "ip6-localhost",
+    "[::1]",
+    "[::]",
+    "[0:0:0:0:0:0:0:1]",
+    "[0000::1]",
+    "[fe80::1]",
+    "[fe80::1%25lo]",
+    "[fc00::1]",
+    "[fd00::1]",
+    "[ff02::1]",
+    "[::1%25lo]",
+    "[v1.x]",
+    "[",
+    "]",
+    "",
+    "metadata",
+    "metadata.internal",
+    "kubernetes.default.svc",
+    "host.docker.internal",
+    "rebind.example.com",
+    "example.com.",
+    "EXAMPLE.COM",
+    "xn--",
+    "xn--a.com",
+    "a..com",
+    "-a.com",
+    "a-.com",
+    "*.example.com",
+    "example.com:",
+    "example.com:0",
+    "example.com:99999",
+    "0",
+    "0.0",
+    "127.1",
+];
+
+/// Beginnings of an address that parsers read differently.
+const ODD_BEGINNINGS: &[&str] = &[
+    "https:",
+    "https:/",
+    "https:\\\\",
+    "//",
+    "\thttps://",
+    " https://",
+    "https://\u{feff}",
+    "file://",
+    "gopher://",
+];
+
+/// An address in every spelling of a host that some parser understands.
+fn spellings_of([a, b, c, d]: [u8; 4]) -> Vec<String> {
+    let number = u32::from_be_bytes([a, b, c, d]);
+    let short = u32::from_be_bytes([0, b, c, d]);
+    let mapped = format!("{a:x}{b:02x}:{c:x}{d:02x}");
+    vec![
+        format!("{a}.{b}.{c}.{d}"),
+        format!("{a}.{b}.{c}.{d}."),
+        format!("{number}"),
+        format!("0{number:o}"),
+        format!("0x{number:x}"),
+        format!("0X{number:X}"),
+        format!("{a}.{short}"),
+        format!("0{a:o}.0{b:o}.0{c:o}.0{d:o}"),
+        format!("00{a:o}.00{b:o}.{c}.{d}"),
+        format!("0x{a:x}.0x{b:x}.0x{c:x}.0x{d:x}"),
+        format!("0x{a:x}.{b}.0{c:o}.{d}"),
+        format!("{}.{b}.{c}.{d}", u16::from(a) + 256),
+        format!("[::ffff:{a}.{b}.{c}.{d}]"),
+        format!("[::ffff:{mapped}]"),
+        format!("[::{mapped}]"),
+        format!("[0:0:0:0:0:ffff:{mapped}]"),
+        format!("[64:ff9b::{mapped}]"),
+        format!("[64:ff9b:1::{mapped}]"),
+        format!("[2002:{mapped}::1]"),
+        format!("[2001:0:{mapped}::]"),
+        format!("user@{a}.{b}.{c}.{d}"),
+        format!("hooks.example.com@{a}.{b}.{c}.{d}"),
+        format!("hooks.example.com%40{a}.{b}.{c}.{d}"),
+        format!("{a}.{b}.{c}.{d}%2f.example.com"),
+        format!("{a}%2e{b}%2e{c}%2e{d}"),
+        format!("{a}.{b}.{c}.{d}\\.example.com"),
+        format!("{a}.{b}.{c}.{d}\t.example.com"),
+        format!("{a}.{b}.{c}.{d}\r\n.example.com"),
+        format!("{a}.{b}.{c}.{d}#.example.com"),
+        format!("{a}。{b}。{c}。{d}"),
+        format!("{a}.{b}.{c}.{d}\u{200d}"),
+        format!("{a}.{b}.{c}.{d}").chars().map(enclosed).collect(),
+        // These are names; what they mean is said by the resolver.
+        format!("{a}.{b}.{c}.{d}.nip.example"),
+        format!("{a}-{b}-{c}-{d}.example.com"),
+        format!("x{number:x}.example.com"),
+    ]
+}
+
 /// Inner addresses in every spelling that some parser understands.
 fn spellings(port: u16) -> BTreeSet<String> {
     const INNER: &[[u8; 4]] =
         &[[127, 0, 0, 1], [10, 0, 0, 1], [169, 254, 169, 254], [192, 168, 0, 1], [0, 0, 0, 0]];
-    let mut hosts = BTreeSet::new();
-    for [a, b, c, d] in INNER {
-        let number = u32::from_be_bytes([*a, *b, *c, *d]);
-        let short = u32::from_be_bytes([0, *b, *c, *d]);
-        let mapped = format!("{a:x}{b:02x}:{c:x}{d:02x}");
-        hosts.extend([
-            format!("{a}.{b}.{c}.{d}"),
-            format!("{a}.{b}.{c}.{d}."),
-            format!("{number}"),
-            format!("0{number:o}"),
-            format!("0x{number:x}"),
-            format!("0X{number:X}"),
-            format!("{a}.{short}"),
-            format!("0{a:o}.0{b:o}.0{c:o}.0{d:o}"),
-            format!("00{a:o}.00{b:o}.{c}.{d}"),
-            format!("0x{a:x}.0x{b:x}.0x{c:x}.0x{d:x}"),
-            format!("0x{a:x}.{b}.0{c:o}.{d}"),
-            format!("{}.{b}.{c}.{d}", u16::from(*a) + 256),
-            format!("[::ffff:{a}.{b}.{c}.{d}]"),
-            format!("[::ffff:{mapped}]"),
-            format!("[::{mapped}]"),
-            format!("[0:0:0:0:0:ffff:{mapped}]"),
-            format!("[64:ff9b::{mapped}]"),
-            format!("[64:ff9b:1::{mapped}]"),
-            format!("[2002:{mapped}::1]"),
-            format!("[2001:0:{mapped}::]"),
-            format!("user@{a}.{b}.{c}.{d}"),
-            format!("hooks.example.com@{a}.{b}.{c}.{d}"),
-            format!("hooks.example.com%40{a}.{b}.{c}.{d}"),
-            format!("{a}.{b}.{c}.{d}%2f.example.com"),
-            format!("{a}%2e{b}%2e{c}%2e{d}"),
-            format!("{a}.{b}.{c}.{d}\\.example.com"),
-            format!("{a}.{b}.{c}.{d}\t.example.com"),
-            format!("{a}.{b}.{c}.{d}\r\n.example.com"),
-            format!("{a}.{b}.{c}.{d}#.example.com"),
-            format!("{a}。{b}。{c}。{d}"),
-            format!("{a}.{b}.{c}.{d}\u{200d}"),
-            format!("{a}.{b}.{c}.{d}").chars().map(enclosed).collect(),
-            // These are names; what they mean is said by the resolver.
-            format!("{a}.{b}.{c}.{d}.nip.example"),
-            format!("{a}-{b}-{c}-{d}.example.com"),
-            format!("x{number:x}.example.com"),
-        ]);
-    }
-    let names = [
-        "localhost",
-        "localhost.",
-        "LOCALHOST",
-        "a.localhost",
-        "localhost.localdomain",
-        "ip6-localhost",
-        "[::1]",
-        "[::]",
-        "[0:0:0:0:0:0:0:1]",
-        "[0000::1]",
-        "[fe80::1]",
-        "[fe80::1%25lo]",
-        "[fc00::1]",
-        "[fd00::1]",
-        "[ff02::1]",
-        "[::1%25lo]",
-        "[v1.x]",
-        "[",
-        "]",
-        "",
-        "metadata",
-        "metadata.internal",
-        "kubernetes.default.svc",
-        "host.docker.internal",
-        "rebind.example.com",
-        "example.com.",
-        "EXAMPLE.COM",
-        "xn--",
-        "xn--a.com",
-        "a..com",
-        "-a.com",
-        "a-.com",
-        "*.example.com",
-        "example.com:",
-        "example.com:0",
-        "example.com:99999",
-        "0",
-        "0.0",
-        "127.1",
-    ];
-    hosts.extend(names.map(str::to_owned));
-    let mut urls = BTreeSet::new();
-    for host in hosts {
-        for (scheme, end) in [
-            ("https://", format!(":{port}/")),
-            ("http://", format!(":{port}/")),
-            ("https://", "/".to_owned()),
-        ] {
-            urls.insert(format!("{scheme}{host}{end}"));
-        }
-    }
-    for odd in [
-        "https:",
-        "https:/",
-        "https:\\\\",
-        "//",
-        "\thttps://",
-        " https://",
-        "https://\u{feff}",
-        "file://",
-        "gopher://",
-    ] {
-        urls.insert(format!("{odd}127.0.0.1:{port}/"));
-    }
-    urls
+    let inner = INNER.iter().flat_map(|address| spellings_of(*address));
+    let hosts: BTreeSet<String> = inner.chain(ODD_HOSTS.iter().map(ToString::to_string)).collect();
+    let of_host = |host: &String| {
+        [format!("https://{host}:{port}/"), format!("http://{host}:{port}/"), format!("https://{host}/")]
+    };
+    let odd = ODD_BEGINNINGS.iter().map(|odd| format!("{odd}127.0.0.1:{port}/"));
+    hosts.iter().flat_map(of_host).chain(odd).collect()
 }
 
 /// Digits in circles and wide stops, which some parsers turn into plain ones.

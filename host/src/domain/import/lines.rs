@@ -192,15 +192,20 @@ mod tests {
         Err(Refused { identity, faults: vec![RowFault::new(line, &RowCode::BadJson, "bad")] })
     }
 
-    /// The good orders, and line and code of every fault.
-    fn grouped(rows: &[ReadRow]) -> (Vec<(String, usize)>, Vec<(u64, String)>) {
+    /// An order's id and how many rows it has.
+    type Taken = (String, usize);
+    /// Line and code of a fault.
+    type Told = (u64, String);
+
+    /// The good orders, and every fault.
+    fn grouped(rows: &[ReadRow]) -> (Vec<Taken>, Vec<Told>) {
         let grouped = group(rows, &HashMap::new(), |_| None);
         let orders = grouped.orders.into_iter().map(|(id, rows)| (id, rows.len())).collect();
         let faults = grouped.refused.into_iter().flatten().map(|fault| (fault.line, fault.code)).collect();
         (orders, faults)
     }
 
-    fn fault(line: u64, code: &str) -> (u64, String) {
+    fn fault(line: u64, code: &str) -> Told {
         (line, code.to_owned())
     }
 
