@@ -45,7 +45,7 @@ fn external_id(row: &ReadRow) -> Option<String> {
     identity.map(|identity| identity.external_id(1))
 }
 
-/// The keys by which [`group`] knows the orders of some rows again.
+/// The keys by which `group` knows the orders of some rows again.
 #[must_use]
 pub fn keys(rows: &[ReadRow]) -> Vec<String> {
     let mut keys: Vec<_> = rows.iter().filter_map(external_id).map(|id| row_key(&id)).collect();
