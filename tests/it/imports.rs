@@ -331,7 +331,8 @@ both_engines! {
             .filter_map(|line| line.strip_prefix("data:"))
             .map(|data| serde_json::from_str::<Value>(data.trim()).unwrap())
             .collect();
-        assert_eq!(states.first().unwrap()["state"], "queued");
+        // Whether the work or the stream is the first to look is chance.
+        assert!(["queued", "running"].contains(&states[0]["state"].as_str().unwrap()), "{states:#?}");
         assert_eq!(states.last().unwrap()["state"], "succeeded");
         assert_eq!(counts(states.last().unwrap()), [30, 0, 0, 0]);
     }
