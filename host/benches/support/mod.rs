@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 /// Turns that every contender has; the first is a warm-up and does not count.
-pub(crate) const ROUNDS: usize = 7;
+const ROUNDS: usize = 7;
 
 /// One of several ways to do the same work.
 pub(crate) struct Contender<'a> {
@@ -21,8 +21,9 @@ impl<'a> Contender<'a> {
 }
 
 /// Lets the contenders take turns and prints the median of each, and of the first's
-/// ratio to each other one, round by round, with its range.
-pub(crate) fn compare(title: &str, unit: &str, mut contenders: Vec<Contender<'_>>) {
+/// ratio to each other one, round by round, with its range. An aim is what the first
+/// shall reach of the second's rate, at least.
+pub(crate) fn compare(title: &str, unit: &str, aim: Option<f64>, mut contenders: Vec<Contender<'_>>) {
     let mut rates = vec![Vec::with_capacity(ROUNDS); contenders.len()];
     for round in 0..=ROUNDS {
         for (contender, rates) in contenders.iter_mut().zip(&mut rates) {
@@ -34,18 +35,20 @@ pub(crate) fn compare(title: &str, unit: &str, mut contenders: Vec<Contender<'_>
     }
     println!("\n{title}");
     for (contender, rates) in contenders.iter().zip(&rates) {
-        println!("  {:<34} {:>12.0} {unit}", contender.name, median(rates));
+        let rate = median(rates);
+        println!("  {:<40} {rate:>10.0} {unit}/s {:>11.1} µs each", contender.name, 1e6 / rate);
     }
     let Some((first, others)) = rates.split_first() else { return };
-    for (contender, others) in contenders.iter().skip(1).zip(others) {
-        let ratios: Vec<f64> = first.iter().zip(others).map(|(first, other)| first / other).collect();
+    for (place, (contender, other)) in contenders.iter().skip(1).zip(others).enumerate() {
+        let ratios: Vec<f64> = first.iter().zip(other).map(|(first, other)| first / other).collect();
         let low = ratios.iter().copied().fold(f64::INFINITY, f64::min);
         let high = ratios.iter().copied().fold(0.0, f64::max);
-        println!(
-            "  {:<34} {:>12.2} ({low:.2} to {high:.2})",
-            format!("ratio to {}", contender.name),
-            median(&ratios)
-        );
+        let ratio = median(&ratios);
+        let aim = aim.filter(|_| place == 0).map_or_else(String::new, |least| {
+            format!("  aim {least:.2}: {}", if ratio >= least { "met" } else { "missed" })
+        });
+        let name = format!("ratio to {}", contender.name);
+        println!("  {name:<40} {ratio:>10.2} ({low:.2} to {high:.2}){aim}");
     }
 }
 

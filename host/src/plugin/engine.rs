@@ -80,8 +80,9 @@ impl Sandbox {
         })
     }
 
-    /// The engine.
-    pub(super) fn engine(&self) -> &Engine {
+    /// The engine itself, past which a benchmark measures what the host adds.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
