@@ -222,9 +222,9 @@ async fn list(
     let end = format!("{prefix}\u{10ffff}");
     let args = vec![Arg::from(&*server.tenant), prefix.into(), end.into(), (limit + 1).into()];
     let rows: Vec<CustomerRow> = server.store.read(LIST, args).await;
-    let next = rows.get(limit.unsigned_abs() as usize).map(|row| row.id.clone());
-    let items: Vec<Customer> =
-        rows.into_iter().take(limit.unsigned_abs() as usize).map(Customer::from).collect();
+    let most = usize::try_from(limit).unwrap();
+    let next = rows.get(most).map(|row| row.id.clone());
+    let items: Vec<Customer> = rows.into_iter().take(most).map(Customer::from).collect();
     Ok(Json(json!({ "items": items, "next_cursor": next })))
 }
 
