@@ -25,7 +25,7 @@ use std::time::Duration;
 use bare::Writes;
 use client::{Client, Request};
 use hospes::db::{Config, Db, PostgresConfig};
-use hospes::http::{self, HttpState, Options, RateLimit};
+use hospes::http::{self, Connections, HttpState, Options, RateLimit};
 use hospes::plugin::Sandbox;
 use hospes_tests::{Cluster, PostgresUrls, new_postgres};
 use serde_json::Value;
@@ -183,7 +183,9 @@ async fn start_host(config: &Config, sandbox: &Arc<Sandbox>) -> (&'static str, S
     let router = http::router(HttpState::new(core, options, CancellationToken::new()));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(http::serve(listener, router, CancellationToken::new(), Duration::ZERO));
+    // A client waits for its turn longer than a server lets a connection be idle.
+    let connections = Connections { max: 1_024, head_time_max: Duration::from_secs(600) };
+    tokio::spawn(http::serve(listener, router, connections, CancellationToken::new(), Duration::ZERO));
     ("the product", address, token)
 }
 
