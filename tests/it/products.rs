@@ -3,6 +3,10 @@
 use axum::http::Method;
 use hospes::domain::money::AMOUNT_MINOR_MAX;
 use hospes::domain::permission::Role;
+use hospes::domain::product::ProductPatch;
+use hospes::error::Error;
+use hospes::ops::pending::Pending;
+use hospes::ops::products;
 use hospes_tests::{Client, TestApp, TestResponse, both_engines};
 use serde_json::{Value, json};
 
@@ -206,6 +210,31 @@ both_engines! {
         app.owner.delete(&path(&product)).await.expect(204);
         let address = format!("/api/v1/orders/{}", order["id"].as_str().unwrap());
         assert_eq!(app.owner.get(&address).await.expect(200).body, order);
+    }
+
+    async fn a_change_builds_on_what_is_prepared_and_not_yet_written(app: TestApp) {
+        let operator = app.acme.operator();
+        let new = serde_json::from_value(latte()).unwrap();
+        let made = products::prepare_create(&app.core, &operator, new).await.unwrap();
+        let id = made.id().clone();
+        let mut pending = Pending::default();
+        pending.note_product(&made);
+        let patch = || ProductPatch { name: Some("Mocha".to_owned()), ..ProductPatch::default() };
+        let at_one = (&id, Some(1));
+        let renamed = products::prepare_update(&app.core, &operator, at_one, patch(), &pending).await.unwrap();
+        assert_eq!((made.expected_version(), renamed.expected_version()), (None, Some(1)));
+        assert_eq!((&renamed.record()["name"], &renamed.record()["version"]), (&json!("Mocha"), &json!(2)));
+        let mut gone = pending.clone();
+        gone.note_product(&products::prepare_delete(&app.core, &operator, at_one, &pending).await.unwrap());
+        let missing = products::prepare_update(&app.core, &operator, (&id, None), patch(), &gone).await;
+        assert!(matches!(missing, Err(Error::NotFound { .. })), "{missing:?}");
+
+        let written = app.core.db.write(&operator.tenant, [made, renamed], |tx, changes| {
+            Box::pin(async move { products::apply_many(tx, &changes.iter().collect::<Vec<_>>()).await })
+        });
+        written.await.unwrap();
+        let read = app.owner.get(&format!("{PRODUCTS}/{id}")).await.expect(200);
+        assert_eq!((read.header("etag"), &read.body["name"]), ("\"2\"", &json!("Mocha")));
     }
 
     async fn another_tenants_product_looks_like_a_missing_one(app: TestApp) {

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use hospes::domain::customer::{CustomerKind, NewCustomer};
 use hospes::domain::permission::{Permission, Role};
+use hospes::error::Error;
+use hospes::ops::customers;
 use hospes::ops::plugins::enablement::{self, NewEnablement};
 use hospes::ops::plugins::packages;
 use hospes_tests::{Client, Engine, Harness, TestApp, both_engines, guests};
@@ -333,6 +336,22 @@ both_engines! {
         anna.get(&order).await.expect(404);
         mike.get(&format!("/api/v1/customers/{}", of_store.id)).await.expect(404);
         assert!(region.listed(&mike, "/customers", "id").await.is_empty());
+    }
+
+    async fn a_unit_that_is_deleted_meanwhile_gets_no_customer(app: TestApp) {
+        let unit = app.owner.post("/api/v1/org-units", json!({"kind": "store", "name": "Gone"})).await.expect(201);
+        let unit = unit.body["id"].as_str().unwrap().to_owned();
+        let operator = app.acme.operator();
+        let new = NewCustomer {
+            org_unit_id: Some(unit.parse().unwrap()),
+            ..NewCustomer::named(CustomerKind::Person, "Lin")
+        };
+        let change = customers::prepare_create(&app.core, &operator, new).await.unwrap();
+        app.owner.delete(&format!("/api/v1/org-units/{unit}")).await.expect(204);
+        let written = app.core.db.write(&operator.tenant, change, |tx, change| Box::pin(customers::apply(tx, change)));
+        let Err(Error::Invalid { faults }) = written.await else { panic!("the unit is gone") };
+        assert_eq!((faults[0].pointer.as_str(), &*faults[0].code), ("/org_unit_id", "unknown_reference"));
+        assert!(app.owner.all("/api/v1/customers").await.is_empty());
     }
 
     async fn a_unit_with_customers_is_not_deleted_behind_their_backs(region: Region) {
