@@ -37,6 +37,8 @@ CREATE TABLE lanes (
     consumer TEXT COLLATE "C" NOT NULL,
     -- active | paused
     state TEXT COLLATE "C" NOT NULL,
+    -- Whether later events of a subject wait behind an earlier one that has failed.
+    in_order BOOLEAN NOT NULL,
     lease_token TEXT COLLATE "C",
     leased_until BIGINT NOT NULL,
     -- While history is replayed: subjects below it have had theirs. NULL otherwise.

@@ -36,6 +36,8 @@ CREATE TABLE lanes (
     consumer TEXT NOT NULL,
     -- active | paused
     state TEXT NOT NULL,
+    -- Whether later events of a subject wait behind an earlier one that has failed.
+    in_order INTEGER NOT NULL,
     lease_token TEXT,
     leased_until INTEGER NOT NULL,
     -- While history is replayed: subjects below it have had theirs. NULL otherwise.

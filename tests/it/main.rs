@@ -50,3 +50,4 @@ mod tidy;
 mod timeline;
 mod tokens;
 mod versions;
+mod webhooks;

@@ -26,6 +26,7 @@ const PREFIXES: &[(&str, &str)] = &[
     ("behaviour-events", "tml"),
     ("events", "evt"),
     ("imports", "imp"),
+    ("webhooks", "whk"),
 ];
 
 pub(crate) fn document() -> Value {

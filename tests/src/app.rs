@@ -18,9 +18,12 @@ use hospes::jobs::dispatch::{self, Consumer, Consumers, Dispatcher};
 use hospes::jobs::imports;
 use hospes::jobs::plugins::PluginConsumer;
 use hospes::jobs::schedules::{self, Runner};
+use hospes::jobs::webhooks::WebhookConsumer;
 use hospes::ops::Core;
 use hospes::ops::plugins::packages;
+use hospes::outbound::{self, Outbound, Reach};
 use hospes::plugin::{Artifacts, PluginHost, Sandbox};
+use hospes::vault::Vault;
 use serde_json::{Value, json};
 
 use crate::db::{Engine, Harness, TestDb};
@@ -29,6 +32,8 @@ use crate::request::{Client, TestRequest};
 
 /// When every test begins.
 pub const BEGINNING: &str = "2026-03-01T08:00:00Z";
+/// The key of every server's secrets.
+pub const SECRETS_KEY: [u8; 32] = [7; 32];
 /// Rounds of background work that one call does at most.
 const ROUNDS_MAX: u32 = 1_000;
 /// How often a backfill that waits is asked again, and how long in all.
@@ -100,14 +105,24 @@ impl TestApp {
     /// # Panics
     /// Never: the beginning is a time.
     pub async fn over(database: TestDb) -> Self {
+        let local = outbound::Options { reach: Reach::Private, ..outbound::Options::default() };
+        Self::reaching(database, Outbound::new(local)).await
+    }
+
+    /// A server over `database` that sends to others' servers with `outbound`; elsewhere it reaches loopback.
+    ///
+    /// # Panics
+    /// Never: the beginning is a time.
+    pub async fn reaching(database: TestDb, outbound: Outbound) -> Self {
         let clock = Arc::new(ManualClock::new(Timestamp::parse(BEGINNING).expect("the beginning is a time")));
-        let (core, plugins) = connect(&database, &clock);
+        let (core, plugins) = connect(&database, &clock, outbound);
         let app = App::new(Arc::clone(&core));
         let router = http::router(HttpState::new(Arc::clone(&core), unlimited(), app.shutdown_token()));
         let acme = TestTenant::new(&core, &router, new_tenant("acme")).await;
         let owner = acme.owner.clone();
         let consumer: Arc<dyn Consumer> = Arc::new(PluginConsumer::new(Arc::clone(&core)));
-        let consumers = Consumers::from([("plugin", consumer)]);
+        let webhooks: Arc<dyn Consumer> = Arc::new(WebhookConsumer::new(Arc::clone(&core)));
+        let consumers = Consumers::from([("plugin", consumer), ("webhook", webhooks)]);
         let dispatcher = Dispatcher::new(Arc::clone(&core), consumers, app.shutdown_token());
         let backfiller = Backfiller::new(Arc::clone(&core), app.shutdown_token());
         let schedules = Runner::new(Arc::clone(&core), app.shutdown_token());
@@ -132,7 +147,7 @@ impl TestApp {
     /// Another server beside this one.
     #[must_use]
     pub fn second_server(&self) -> SecondServer {
-        let (core, _plugins) = connect(&self.database, &self.clock);
+        let (core, _plugins) = connect(&self.database, &self.clock, self.core.outbound.clone());
         let stop = self.app.shutdown_token();
         let router = http::router(HttpState::new(Arc::clone(&core), unlimited(), stop.clone()));
         let schedules = Runner::new(Arc::clone(&core), stop);
@@ -291,9 +306,12 @@ impl JobsReport {
 }
 
 /// A core with plugins.
-fn connect(database: &TestDb, clock: &Arc<ManualClock>) -> (Arc<Core>, Arc<PluginHost>) {
+fn connect(database: &TestDb, clock: &Arc<ManualClock>, outbound: Outbound) -> (Arc<Core>, Arc<PluginHost>) {
     let clock = Arc::clone(clock);
-    let core = Arc::new(Core::new(database.db.clone(), clock, Arc::new(RandomIds::default())));
+    let mut core = Core::new(database.db.clone(), clock, Arc::new(RandomIds::default()));
+    core.outbound = outbound;
+    core.vault = Vault::new(SECRETS_KEY, None);
+    let core = Arc::new(core);
     let plugins = PluginHost::connect(&core, sandbox(), artifacts());
     (core, plugins)
 }

@@ -19,7 +19,7 @@ mod proxy;
 mod receiver;
 mod request;
 
-pub use app::{BEGINNING, JobsReport, SecondServer, TestApp};
+pub use app::{BEGINNING, JobsReport, SECRETS_KEY, SecondServer, TestApp};
 pub use cluster::{Cluster, PostgresUrls};
 pub use db::{Engine, Harness, TestDb, new_postgres};
 pub use golden::assert_golden;

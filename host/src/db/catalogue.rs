@@ -29,6 +29,7 @@ const MODULES: &[Module] = &[
     ("tenants", super::tenants::STATEMENTS),
     ("tokens", super::tokens::STATEMENTS),
     ("users", super::users::STATEMENTS),
+    ("webhooks", super::webhooks::STATEMENTS),
     ("orders", super::orders::STATEMENTS),
     ("products", super::products::STATEMENTS),
     ("timeline", super::timeline::STATEMENTS),

@@ -7,7 +7,7 @@ use sqlx::{Database, Decode, Type};
 use crate::clock::Timestamp;
 use crate::domain::ids::{
     AuditId, CustomerId, EventId, ImportId, LogId, OrderId, OrgUnitId, ProductId, RefundId, SessionId,
-    TenantId, TimelineId, TokenId, UserId,
+    TenantId, TimelineId, TokenId, UserId, WebhookAttemptId, WebhookId, WebhookSecretId,
 };
 
 macro_rules! stored_as {
@@ -56,6 +56,9 @@ stored_as! { String:
     AuditId => Self::from_stored;
     ImportId => Self::from_stored;
     LogId => Self::from_stored;
+    WebhookId => Self::from_stored;
+    WebhookSecretId => Self::from_stored;
+    WebhookAttemptId => Self::from_stored;
 }
 
 /// A column of JSON text.

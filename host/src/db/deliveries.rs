@@ -8,8 +8,8 @@ use crate::domain::ids::{EventId, TenantId};
 use crate::error::Result;
 
 statements! {
-    // Left out: what waits for its next attempt and what comes after such a one of
-    // the same subject, and live events whose subject has not had its history. The
+    // Left out: what waits for its next attempt and, in a lane that keeps their order, what
+    // comes after such a one of the same subject; and live events whose subject has not had its history. The
     // innermost condition is no row comparison, because SQLite would then walk the
     // order of all deliveries instead of the few that wait.
     BATCH = "
@@ -24,7 +24,7 @@ statements! {
           AND d.due_at <= $3
           AND (d.position = 0 OR l.gate IS NULL
             OR (d.subject_kind = 'customer' AND d.subject_id < l.gate))
-          AND NOT EXISTS (
+          AND (NOT l.in_order OR NOT EXISTS (
             SELECT 1
             FROM deliveries w
             WHERE w.tenant = d.tenant
@@ -34,7 +34,7 @@ statements! {
               AND w.state = 'ready'
               AND w.attempts > 0
               AND w.due_at > $3
-              AND (w.position < d.position OR (w.position = d.position AND w.event < d.event)))
+              AND (w.position < d.position OR (w.position = d.position AND w.event < d.event))))
         ORDER BY d.position, d.event
         LIMIT $4";
     // A list is one JSON array, which each engine unfolds in its own way.

@@ -48,6 +48,12 @@ statements! {
         ORDER BY position, id
         LIMIT $5"
     );
+    FIND = "
+        SELECT position, id, name, subject_kind, subject_id, occurred_at, actor_kind, actor_id, cause, depth, body
+        FROM events
+        WHERE tenant = $1
+          AND id = $2
+          AND backfill_for IS NULL";
     OLD = "
         SELECT position, id, occurred_at
         FROM events
@@ -160,6 +166,11 @@ pub(crate) async fn page(
             tx.fetch_all(PAGE_OF_NAMES, args).await
         }
     }
+}
+
+/// One event, if it is still kept.
+pub(crate) async fn find(tx: &mut Tx, tenant: &TenantId, id: &EventId) -> Result<Option<FeedRow>> {
+    tx.fetch_optional(FIND, args![tenant, id]).await
 }
 
 /// An event as the purge sees it.

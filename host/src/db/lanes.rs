@@ -7,8 +7,8 @@ use crate::error::Result;
 
 statements! {
     INSERT = "
-        INSERT INTO lanes (tenant, consumer, state, leased_until, failures, retry_at, created_at)
-        VALUES ($1, $2, 'active', 0, 0, 0, $3)
+        INSERT INTO lanes (tenant, consumer, state, in_order, leased_until, failures, retry_at, created_at)
+        VALUES ($1, $2, 'active', $4, 0, 0, 0, $3)
         ON CONFLICT (tenant, consumer) DO NOTHING";
     INSERT_SUBSCRIPTION = "
         INSERT INTO subscriptions (tenant, event_name, consumer)
@@ -16,7 +16,13 @@ statements! {
         ON CONFLICT (tenant, event_name, consumer) DO NOTHING";
     DELETE_SUBSCRIPTIONS = "DELETE FROM subscriptions WHERE tenant = $1 AND consumer = $2";
     DELETE = "DELETE FROM lanes WHERE tenant = $1 AND consumer = $2";
-    SET_STATE = "UPDATE lanes SET state = $3 WHERE tenant = $1 AND consumer = $2";
+    PAUSE = "UPDATE lanes SET state = 'paused' WHERE tenant = $1 AND consumer = $2";
+    // Whoever resumes a lane has mended what it waited for.
+    RESUME = "
+        UPDATE lanes
+        SET state = 'active', failures = 0, retry_at = 0, last_error = NULL
+        WHERE tenant = $1
+          AND consumer = $2";
     SET_GATE = "UPDATE lanes SET gate = $3 WHERE tenant = $1 AND consumer = $2";
     // The inner conditions are those of `deliveries::BATCH`.
     READY = "
@@ -35,7 +41,7 @@ statements! {
               AND d.due_at <= $1
               AND (d.position = 0 OR l.gate IS NULL
                 OR (d.subject_kind = 'customer' AND d.subject_id < l.gate))
-              AND NOT EXISTS (
+              AND (NOT l.in_order OR NOT EXISTS (
                 SELECT 1
                 FROM deliveries w
                 WHERE w.tenant = d.tenant
@@ -45,7 +51,7 @@ statements! {
                   AND w.state = 'ready'
                   AND w.attempts > 0
                   AND w.due_at > $1
-                  AND (w.position < d.position OR (w.position = d.position AND w.event < d.event))))
+                  AND (w.position < d.position OR (w.position = d.position AND w.event < d.event)))))
         ORDER BY l.tenant, l.consumer
         LIMIT $4";
     READY_OF_TENANT = "
@@ -113,9 +119,15 @@ statements! {
           AND l.consumer = $2";
 }
 
-/// Makes a consumer's lane if it has none; true if it had none.
-pub(crate) async fn insert(tx: &mut Tx, tenant: &TenantId, consumer: &str, at: Timestamp) -> Result<bool> {
-    tx.insert_if_absent(INSERT, args![tenant, consumer, at]).await
+/// Makes a consumer's lane if it has none; true if it had none. `in_order` says whether later
+/// events of a subject wait behind an earlier one that has failed.
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    (tenant, consumer): (&TenantId, &str),
+    in_order: bool,
+    at: Timestamp,
+) -> Result<bool> {
+    tx.insert_if_absent(INSERT, args![tenant, consumer, at, in_order]).await
 }
 
 /// Subscribes a consumer to `names` and to nothing else.
@@ -138,9 +150,14 @@ pub(crate) async fn delete(tx: &mut Tx, tenant: &TenantId, consumer: &str) -> Re
     tx.execute(DELETE, args![tenant, consumer]).await.map(drop)
 }
 
-/// Stops or continues a lane.
-pub(crate) async fn set_state(tx: &mut Tx, tenant: &TenantId, consumer: &str, state: &str) -> Result<()> {
-    tx.execute(SET_STATE, args![tenant, consumer, state]).await.map(drop)
+/// Stops a lane.
+pub(crate) async fn pause(tx: &mut Tx, tenant: &TenantId, consumer: &str) -> Result<()> {
+    tx.execute(PAUSE, args![tenant, consumer]).await.map(drop)
+}
+
+/// Continues a lane at once.
+pub(crate) async fn resume(tx: &mut Tx, tenant: &TenantId, consumer: &str) -> Result<()> {
+    tx.execute(RESUME, args![tenant, consumer]).await.map(drop)
 }
 
 /// Lets live events pass only of customers below `gate`; of all without one.

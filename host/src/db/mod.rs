@@ -43,6 +43,7 @@ pub(crate) mod timeline;
 pub(crate) mod tokens;
 mod tx;
 pub(crate) mod users;
+pub(crate) mod webhooks;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;

@@ -51,6 +51,8 @@ pub enum Principal {
     Plugin(Arc<str>),
     /// The server's operator, at the command line.
     Operator,
+    /// The server itself: what it does because a limit was reached or a time has come.
+    Server,
 }
 
 impl Principal {
@@ -62,6 +64,7 @@ impl Principal {
             Self::Token(_) => "token",
             Self::Plugin(_) => "plugin",
             Self::Operator => "operator",
+            Self::Server => "server",
         }
     }
 
@@ -73,6 +76,7 @@ impl Principal {
             Self::Token(id) => id.as_str(),
             Self::Plugin(name) => name,
             Self::Operator => "operator",
+            Self::Server => "server",
         }
     }
 }
@@ -169,6 +173,12 @@ impl Actor {
         }
     }
 
+    /// The server itself, which has no rights that a use case would ask for.
+    #[must_use]
+    pub fn server(tenant: TenantId) -> Self {
+        Self { principal: Principal::Server, roles: Vec::new(), ..Self::operator(tenant) }
+    }
+
     /// How far `permission` reaches for this actor; `None` if they lack it.
     #[must_use]
     pub fn reach(&self, permission: Permission) -> Option<RecordScope> {
@@ -181,7 +191,7 @@ impl Actor {
     pub fn user(&self) -> Option<&UserId> {
         match &self.principal {
             Principal::User(id) => Some(id),
-            Principal::Token(_) | Principal::Plugin(_) | Principal::Operator => None,
+            Principal::Token(_) | Principal::Plugin(_) | Principal::Operator | Principal::Server => None,
         }
     }
 

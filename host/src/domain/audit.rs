@@ -30,7 +30,7 @@ pub struct Line {
     /// When it was done.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// `user`, `token`, `plugin` or `operator`.
+    /// `user`, `token`, `plugin`, `operator` or `server`.
     pub actor_kind: String,
     /// Whose id or name.
     pub actor_id: String,

@@ -198,6 +198,10 @@ codes! {
         Fields { max } = "fields",
         Refunds { max } = "refunds",
         Tokens { max } = "tokens",
+        Webhooks { max } = "webhooks",
+        WebhookSecrets { max } = "webhook_secrets",
+        WebhookLater { seconds } = "webhook_later",
+        WebhookBusy = "webhook_busy",
         UnitDepth { max } = "unit_depth",
         ImportsReceiving { max } = "imports_receiving",
         ImportTooLarge = "import_too_large",
@@ -213,6 +217,7 @@ codes! {
         /// A trial's transaction is taken back; nobody sees it.
         TriedOut = "tried_out",
         SecretsKeyMissing = "secrets_key_missing",
+        WebhookFailed { reason } = "webhook_failed",
 
         CursorExpired = "cursor_expired",
         CursorUnknown = "cursor_unknown",
@@ -326,6 +331,8 @@ codes! {
         Action = "action",
         Import = "import",
         DeadLetter = "dead_letter",
+        Event = "event",
+        Webhook = "webhook",
     }
 }
 

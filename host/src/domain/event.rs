@@ -64,6 +64,7 @@ pub const NAMES: &[(&str, Permission)] = &[
     ("order.created", Permission::OrderRead),
     ("order.refunded", Permission::OrderRead),
     ("order.updated", Permission::OrderRead),
+    ("webhook.disabled", Permission::WebhookRead),
 ];
 
 /// One event.

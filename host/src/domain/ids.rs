@@ -137,6 +137,12 @@ ids! {
     AuditId = "aud";
     /// An import job.
     ImportId = "imp";
+    /// An address that is told what happens.
+    WebhookId = "whk";
+    /// A secret that a webhook's deliveries are signed with.
+    WebhookSecretId = "whs";
+    /// An attempt to tell a webhook of an event.
+    WebhookAttemptId = "wha";
     /// A line of a plugin's log.
     LogId = "log";
 }

@@ -30,3 +30,4 @@ pub mod tenant;
 pub mod timeline;
 pub mod token;
 pub mod user;
+pub mod webhook;

@@ -138,6 +138,10 @@ names! {
         EventRead = "event:read",
         /// Replay dead letters.
         EventWrite = "event:write",
+        /// See webhooks, and how the attempts to tell them went.
+        WebhookRead = "webhook:read",
+        /// Make, change, test and remove webhooks.
+        WebhookWrite = "webhook:write",
         /// See import jobs.
         ImportRead = "import:read",
         /// Make import jobs.
@@ -223,6 +227,7 @@ const AUDITOR: &[(Permission, RecordScope)] = &[
     (Permission::TokenRead, RecordScope::All),
     (Permission::PluginRead, RecordScope::All),
     (Permission::ImportRead, RecordScope::All),
+    (Permission::WebhookRead, RecordScope::All),
 ];
 
 const INTEGRATION: &[(Permission, RecordScope)] = &[
@@ -237,6 +242,8 @@ const INTEGRATION: &[(Permission, RecordScope)] = &[
     (Permission::EventRead, RecordScope::All),
     (Permission::ImportRead, RecordScope::All),
     (Permission::ImportWrite, RecordScope::All),
+    (Permission::WebhookRead, RecordScope::All),
+    (Permission::WebhookWrite, RecordScope::All),
 ];
 
 impl Role {

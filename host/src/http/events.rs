@@ -20,7 +20,7 @@ use super::{HttpState, Page, PageQuery, Path, Result, ValidJson, ValidQuery};
 use crate::domain::actor::Actor;
 use crate::domain::ids::EventId;
 use crate::ops::dead_letters::{self, DeadLetter, LaneStatus, Replayed};
-use crate::ops::feed::{self, FEED_PAGE_MAX, FeedPage, FeedRequest, Listener};
+use crate::ops::feed::{self, CloudEvent, FEED_PAGE_MAX, FeedPage, FeedRequest, Listener};
 
 /// How often a stream looks for events that another server has written.
 const LOOK: Duration = Duration::from_secs(1);
@@ -33,6 +33,7 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(replay_all))
         .routes(routes!(replay))
         .routes(routes!(discard))
+        .routes(routes!(show))
 }
 
 /// The one route that does not end by itself.
@@ -220,6 +221,18 @@ async fn replay(
     Path((consumer, event)): Path<(String, EventId)>,
 ) -> Result<Json<Replayed>> {
     Ok(Json(dead_letters::replay(&state.core, &actor, &consumer, event).await?))
+}
+
+/// One event, as long as it is kept: what a webhook that was told of a large one can read.
+#[utoipa::path(get, path = "/events/{id}", operation_id = "get_event", tag = "events",
+    params(("id" = String, Path)),
+    responses((status = 200, body = CloudEvent)))]
+async fn show(
+    State(state): State<HttpState>,
+    actor: Actor,
+    Path(id): Path<EventId>,
+) -> Result<Json<CloudEvent>> {
+    Ok(Json(feed::find(&state.core, &actor, &id).await?))
 }
 
 /// Why a dead letter is dropped.

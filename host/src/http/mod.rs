@@ -40,6 +40,7 @@ mod timeline;
 mod tokens;
 mod users;
 mod version;
+mod webhooks;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -183,6 +184,7 @@ fn ordinary_routes() -> OpenApiRouter<HttpState> {
         .merge(timeline::routes())
         .merge(tokens::routes())
         .merge(users::routes())
+        .merge(webhooks::routes())
 }
 
 /// Uploads, downloads and event streams: they bound their bodies and their time themselves.

@@ -5,6 +5,8 @@ use crate::ids::Ids;
 
 /// Seconds between the attempts of one delivery; after the last, it is a dead letter.
 pub const DELIVERY: Backoff = Backoff(&[5, 30, 120, 600, 1_800, 7_200, 18_000]);
+/// Seconds between the attempts to tell a webhook: the schedule that receivers know from others.
+pub const WEBHOOK: Backoff = Backoff(&[5, 300, 1_800, 7_200, 18_000, 36_000, 36_000]);
 /// Seconds between the attempts of a whole lane, a backfill or a schedule; it never gives up.
 pub const BACKGROUND: Backoff = Backoff(&[5, 15, 60, 300]);
 

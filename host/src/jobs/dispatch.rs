@@ -2,7 +2,8 @@
 //!
 //! A lane is one consumer of one tenant. Lanes are worked on side by side, each by
 //! at most one dispatcher at a time, so that a consumer that fails delays nobody
-//! else. It never changes a record: that is the consumer's, in the transaction
+//! else. A kind of consumer has lanes of its own that are worked on at once, so that slow
+//! ones of another kind cannot take them all. It never changes a record: that is the consumer's, in the transaction
 //! that also acknowledges.
 
 mod lane;
@@ -19,12 +20,13 @@ use crate::db::lanes::{self, Ready};
 use crate::db::{Doorbell, Rung};
 use crate::domain::ids::TenantId;
 use crate::error::Result;
+use crate::jobs::backoff::{self, Backoff};
 use crate::metrics::LANES_BUSY;
 use crate::ops::Core;
 use crate::ops::events::{Acknowledgement, DeliveredEvent};
 pub(super) use lane::{new_token, public_message};
 
-/// Lanes that one server works on at the same time.
+/// Lanes of plugins that one server works on at the same time.
 const LANES_AT_ONCE_MAX: usize = 32;
 /// Lanes that one look at the database finds.
 const LANES_PER_POLL_MAX: u32 = 256;
@@ -57,10 +59,50 @@ impl Lane {
     fn key(&self) -> (&TenantId, &str) {
         (&self.tenant, &self.consumer)
     }
+
+    /// What metrics call it: a plugin by its name, of which there are few; others by their kind.
+    fn label(&self) -> String {
+        if self.kind() == "plugin" { self.consumer.clone() } else { self.kind().to_owned() }
+    }
+}
+
+/// How the lanes of a kind of consumer are worked on.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// In what pieces.
+    pub pace: Pace,
+    /// When an event is tried again.
+    pub retries: Backoff,
+    /// Lanes of this kind that one server works on at the same time.
+    pub lanes_max: usize,
+}
+
+/// In what pieces events are delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// In batches, in order within each subject.
+    Batches,
+    /// Each for itself, in any order, and so many at once as long as they are handled soon;
+    /// one at a time otherwise. The consumer has subscribed without an order.
+    Singles {
+        /// Events at once.
+        at_once_max: u32,
+    },
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self { pace: Pace::Batches, retries: backoff::DELIVERY, lanes_max: LANES_AT_ONCE_MAX }
+    }
 }
 
 /// Handles the events of all lanes of one kind.
 pub trait Consumer: Send + Sync + 'static {
+    /// How its lanes are worked on.
+    fn manner(&self) -> Manner {
+        Manner::default()
+    }
+
     /// Handles a batch in its order and calls `acknowledgement.apply` in the
     /// transaction that writes the effects, so that both are kept or neither.
     ///
@@ -204,7 +246,7 @@ impl Dispatcher {
         };
         for ready in found {
             let lane = Lane { tenant: ready.tenant.clone(), consumer: ready.consumer.clone() };
-            if floor.busy.len() >= LANES_AT_ONCE_MAX {
+            if floor.busy_of(lane.kind()) >= self.manner_of(&lane).lanes_max {
                 floor.again.insert(lane);
                 continue;
             }
@@ -214,6 +256,10 @@ impl Dispatcher {
         }
         metrics::gauge!(LANES_BUSY).set(f64::from(u32::try_from(floor.busy.len()).unwrap_or(u32::MAX)));
         Ok(())
+    }
+
+    fn manner_of(&self, lane: &Lane) -> Manner {
+        self.consumers.get(lane.kind()).map(|consumer| consumer.manner()).unwrap_or_default()
     }
 
     async fn poll(&self, after: (&str, &str)) -> Result<Vec<Ready>> {
@@ -242,6 +288,11 @@ struct Floor {
 }
 
 impl Floor {
+    /// How many lanes of a kind are being worked on.
+    fn busy_of(&self, kind: &str) -> usize {
+        self.busy.values().filter(|lane| lane.kind() == kind).count()
+    }
+
     fn leave(&mut self, ended: Result<(Id, bool), tokio::task::JoinError>) -> Wake {
         let (id, cut_short) = match ended {
             Ok(ended) => ended,

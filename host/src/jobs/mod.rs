@@ -10,11 +10,13 @@ pub mod imports;
 pub mod plugins;
 pub mod retention;
 pub mod schedules;
+pub mod webhooks;
 
 use std::sync::Arc;
 
 use crate::app::App;
 use crate::db::feed;
+use crate::domain::webhook::CONSUMER_KIND;
 use crate::error::Result;
 use crate::ops::Core;
 
@@ -26,7 +28,9 @@ pub async fn start(app: &App, policy: retention::Policy) -> Result<()> {
     adopt_cluster(&app.core).await?;
     let shutdown = app.shutdown_token();
     let plugins: Arc<dyn dispatch::Consumer> = Arc::new(plugins::PluginConsumer::new(Arc::clone(&app.core)));
-    let consumers = dispatch::Consumers::from([("plugin", plugins)]);
+    let webhooks: Arc<dyn dispatch::Consumer> =
+        Arc::new(webhooks::WebhookConsumer::new(Arc::clone(&app.core)));
+    let consumers = dispatch::Consumers::from([("plugin", plugins), (CONSUMER_KIND, webhooks)]);
     app.spawn(dispatch::Dispatcher::new(Arc::clone(&app.core), consumers, shutdown.clone()).run());
     app.spawn(backfill::Backfiller::new(Arc::clone(&app.core), shutdown.clone()).run());
     app.spawn(schedules::Runner::new(Arc::clone(&app.core), shutdown.clone()).run());

@@ -41,7 +41,7 @@ impl Consumer for PluginConsumer {
 }
 
 fn plugin_event(event: DeliveredEvent) -> PluginEvent {
-    let DeliveredEvent { id, name, subject, occurred_at, depth, backfill, body } = event;
+    let DeliveredEvent { id, name, subject, occurred_at, depth, attempts: _, backfill, body } = event;
     PluginEvent { id, name, subject, occurred_at, depth, backfill, body }
 }
 

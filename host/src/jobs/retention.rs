@@ -10,7 +10,7 @@ use crate::db::feed::{self, Place};
 use crate::db::{deliveries, lanes};
 use crate::domain::ids::TenantId;
 use crate::error::{Error, Result};
-use crate::ops::{Core, idempotency};
+use crate::ops::{Core, idempotency, webhooks};
 
 /// How often old rows are looked for.
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -40,6 +40,8 @@ pub struct Report {
     pub events: u64,
     /// Keys of requests.
     pub idempotency_keys: u64,
+    /// Attempts to tell webhooks, and secrets that no longer sign.
+    pub webhooks: u64,
     /// Consumers whose deliveries had been left behind.
     pub orphans: u64,
 }
@@ -92,6 +94,7 @@ impl Retention {
                     return Ok(report);
                 }
                 report.events += self.purge_events(tenant).await?;
+                report.webhooks += webhooks::purge(&self.core, tenant).await?;
                 report.idempotency_keys += idempotency::purge(&self.core, tenant).await?;
             }
         }

@@ -246,6 +246,7 @@ pub async fn recheck(tx: &mut Tx, actor: &Actor, permission: Permission, now: Ti
         }
         // The engine rechecks a plugin's enablement and grants; the operator has the machine.
         Principal::Plugin(_) | Principal::Operator => Ok(()),
+        Principal::Server => super::require(actor, permission),
     }
 }
 
@@ -284,7 +285,10 @@ async fn touch(db: &Db, found: &Authenticated, now: Timestamp) -> Result<()> {
             match (principal, session) {
                 (_, Some(session)) => access::touch_session(tx, tenant, session, *now).await,
                 (Principal::Token(token), None) => access::touch_token(tx, tenant, token, *now).await,
-                (Principal::User(_) | Principal::Plugin(_) | Principal::Operator, None) => Ok(()),
+                (
+                    Principal::User(_) | Principal::Plugin(_) | Principal::Operator | Principal::Server,
+                    None,
+                ) => Ok(()),
             }
         })
     })

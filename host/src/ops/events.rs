@@ -77,11 +77,32 @@ pub async fn subscribe(
     names: &[String],
     at: Timestamp,
 ) -> Result<()> {
-    if db::lanes::insert(tx, tenant, consumer, at).await? {
-        // A transaction that began before an earlier end of the subscription may have left some.
-        db::deliveries::delete_all(tx, tenant, consumer).await?;
-    }
+    open_lane(tx, (tenant, consumer), true, at).await?;
     db::lanes::set_subscriptions(tx, tenant, consumer, names).await
+}
+
+/// As [`subscribe`], for a consumer that takes events in any order: one that has failed
+/// keeps no other waiting.
+///
+/// # Errors
+/// Those of the database.
+pub async fn subscribe_unordered(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    consumer: &str,
+    names: &[String],
+    at: Timestamp,
+) -> Result<()> {
+    open_lane(tx, (tenant, consumer), false, at).await?;
+    db::lanes::set_subscriptions(tx, tenant, consumer, names).await
+}
+
+async fn open_lane(tx: &mut Tx, lane: (&TenantId, &str), in_order: bool, at: Timestamp) -> Result<()> {
+    if db::lanes::insert(tx, lane, in_order, at).await? {
+        // A transaction that began before an earlier end of the subscription may have left some.
+        db::deliveries::delete_all(tx, lane.0, lane.1).await?;
+    }
+    Ok(())
 }
 
 /// Ends a consumer in the unit that disables it; what it has not handled is forgotten, dead letters too.
@@ -99,15 +120,25 @@ pub async fn unsubscribe(tx: &mut Tx, tenant: &TenantId, consumer: &str) -> Resu
 /// # Errors
 /// Those of the database.
 pub async fn pause(tx: &mut Tx, tenant: &TenantId, consumer: &str) -> Result<()> {
-    db::lanes::set_state(tx, tenant, consumer, "paused").await
+    db::lanes::pause(tx, tenant, consumer).await
 }
 
-/// Delivers to a paused consumer again, beginning with what has waited.
+/// Stops delivering to a consumer and telling it of more; what waits already stays.
+///
+/// # Errors
+/// Those of the database.
+pub async fn silence(tx: &mut Tx, tenant: &TenantId, consumer: &str) -> Result<()> {
+    db::lanes::set_subscriptions(tx, tenant, consumer, &[]).await?;
+    db::lanes::pause(tx, tenant, consumer).await
+}
+
+/// Delivers to a paused consumer again, at once, beginning with what has waited.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn resume(tx: &mut Tx, tenant: &TenantId, consumer: &str) -> Result<()> {
-    db::lanes::set_state(tx, tenant, consumer, "active").await
+    tx.announce();
+    db::lanes::resume(tx, tenant, consumer).await
 }
 
 /// Begins to replay history to a consumer, in the unit that enables it: events made
@@ -157,6 +188,8 @@ pub struct DeliveredEvent {
     pub occurred_at: Timestamp,
     /// How many reactions stand between it and its first cause.
     pub depth: u32,
+    /// How often it was tried before.
+    pub attempts: i64,
     /// Made from a current record for a consumer that was enabled later.
     pub backfill: bool,
     /// The record after the change.

@@ -6,15 +6,16 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 pub use crate::db::Listener;
 use crate::db::feed::{self, FeedRow, Place};
 use crate::domain::actor::{Actor, Visibility};
-use crate::domain::code::{FaultCode, Reason};
-use crate::domain::event::NAMES;
+use crate::domain::code::{FaultCode, Reason, RecordKind};
+use crate::domain::event::{NAMES, Subject};
 use crate::domain::field::FieldEntity;
+use crate::domain::ids::{EventId, TenantId};
 use crate::domain::permission::Permission;
 use crate::error::{Error, Result};
 use crate::ops::fields::PluginFields;
@@ -44,7 +45,7 @@ pub struct CloudEvent {
     pub time: Timestamp,
     /// Always `application/json`.
     pub datacontenttype: &'static str,
-    /// Who did it: `user`, `token`, `plugin` or `operator`.
+    /// Who did it: `user`, `token`, `plugin`, `operator` or `server`.
     pub actorkind: String,
     /// Their id or name.
     pub actorid: String,
@@ -56,6 +57,26 @@ pub struct CloudEvent {
     /// The record after the change.
     #[schema(value_type = Object)]
     pub data: Value,
+}
+
+impl CloudEvent {
+    /// An event that nothing has caused and that says nothing, for a test.
+    pub(super) fn test(actor: &Actor, id: &EventId, name: &str, at: Timestamp) -> Self {
+        Self {
+            specversion: "1.0",
+            id: id.to_string(),
+            source: source(&actor.tenant),
+            name: name.to_owned(),
+            subject: Subject::Tenant.kind().to_owned(),
+            time: at,
+            datacontenttype: "application/json",
+            actorkind: actor.principal.kind().to_owned(),
+            actorid: actor.principal.id().to_owned(),
+            causationid: None,
+            causationdepth: 0,
+            data: Value::Object(Map::new()),
+        }
+    }
 }
 
 /// A page of the feed.
@@ -120,8 +141,38 @@ pub async fn page(core: &Core, actor: &Actor, request: &FeedRequest) -> Result<F
         _ => Place { position: horizon - 1, event: "~".to_owned() }.max(after),
     };
     let cursors = rows.iter().map(|row| encode(&place_of(row))).collect();
-    let items = rows.into_iter().map(|row| cloud_event(actor, row)).collect();
+    let items = rows.into_iter().map(|row| cloud_event(&actor.tenant, row)).collect();
     Ok(FeedPage { items, next_cursor: encode(&end), has_more, cursors })
+}
+
+/// One event, as long as it is kept.
+///
+/// # Errors
+/// `Forbidden` without the right to read every record that events of its name show, and
+/// `NotFound`.
+pub async fn find(core: &Core, actor: &Actor, id: &EventId) -> Result<CloudEvent> {
+    require(actor, Permission::EventRead)?;
+    let event = of_event(core, actor, id).await?;
+    readable(actor, std::slice::from_ref(&event.name))?;
+    Ok(event)
+}
+
+/// One event with the plugins' fields that `reader` may read, for use cases that have checked
+/// whether it is for them.
+///
+/// # Errors
+/// `NotFound`, and those of the database.
+pub(super) async fn of_event(core: &Core, reader: &Actor, id: &EventId) -> Result<CloudEvent> {
+    let mut tx = core.db.read(&reader.tenant).await?;
+    let row = feed::find(&mut tx, &reader.tenant, id).await?;
+    let mut row = row.ok_or_else(|| Error::not_found(RecordKind::Event, id))?;
+    fields::show(&mut tx, reader, plugin_fields(&mut row).into_iter().collect()).await?;
+    Ok(cloud_event(&reader.tenant, row))
+}
+
+/// Where an event can be read; without a host if the operator has not told it.
+pub(super) fn address(core: &Core, id: &str) -> String {
+    format!("{}/api/v1/events/{id}", core.public_url.as_deref().unwrap_or_default())
 }
 
 /// The cursor behind everything that has happened and is settled.
@@ -210,7 +261,11 @@ fn decode(cursor: &str) -> Result<Place> {
     Ok(Place { position, event: event.to_owned() })
 }
 
-fn cloud_event(actor: &Actor, row: FeedRow) -> CloudEvent {
+fn source(tenant: &TenantId) -> String {
+    format!("/tenants/{tenant}")
+}
+
+fn cloud_event(tenant: &TenantId, row: FeedRow) -> CloudEvent {
     let subject = if row.subject_id.is_empty() {
         row.subject_kind
     } else {
@@ -219,7 +274,7 @@ fn cloud_event(actor: &Actor, row: FeedRow) -> CloudEvent {
     CloudEvent {
         specversion: "1.0",
         id: row.id.to_string(),
-        source: format!("/tenants/{}", actor.tenant),
+        source: source(tenant),
         name: row.name,
         subject,
         time: row.occurred_at,

@@ -29,6 +29,7 @@ pub mod timeline;
 pub mod tokens;
 mod trail;
 pub mod users;
+pub mod webhooks;
 
 use std::sync::{Arc, OnceLock};
 

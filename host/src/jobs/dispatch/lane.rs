@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Consumer, Dispatcher, Lane, Report};
+use futures::future::join_all;
+
+use super::{Consumer, Dispatcher, Lane, Manner, Pace, Report};
 use crate::db::deliveries::{self, Failure, Queued};
 use crate::db::lanes::{self, Ready, Standing};
 use crate::domain::code::{FailureCode, Reason};
@@ -29,6 +31,9 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 const UNAVAILABLE_TURNS_MAX: i64 = 4;
 /// Events that fail alone in one turn until the whole lane is taken for broken.
 const POISON_PER_TURN_MAX: u32 = 8;
+/// A consumer of single events that takes longer for one is slow: it gets no more than one at
+/// a time, and rests as long as it has taken, so that slow lanes do not hold all places.
+const SLOW: Duration = Duration::from_secs(2);
 /// Characters of an error that a delivery keeps.
 const ERROR_CHARS_MAX: usize = 1_000;
 
@@ -44,12 +49,14 @@ pub(super) struct TurnReport {
 struct Turn<'d> {
     dispatcher: &'d Dispatcher,
     consumer: &'d Arc<dyn Consumer>,
+    manner: Manner,
     lane: Lane,
     token: String,
     /// How often the whole lane has failed in a row before.
     failures: i64,
     /// Subjects whose earlier event waits for its next attempt.
     blocked: HashSet<(String, String)>,
+    /// Events that have failed alone; of single ones, in a row.
     poisoned: u32,
     report: Report,
 }
@@ -60,6 +67,8 @@ enum Stop {
     LeaseLost,
     /// The consumer cannot work now; nothing is wrong with the events.
     Later(Error, Option<u32>),
+    /// The consumer takes its time, so that others have their turn.
+    Slow(Duration),
     /// The server shuts down.
     Shutdown,
     /// Too much has failed for it to be the events' fault.
@@ -88,9 +97,9 @@ impl Dispatcher {
             }
         }
         let report = Report { lanes: 1, ..Report::default() };
-        let blocked = HashSet::new();
+        let (manner, blocked) = (consumer.manner(), HashSet::new());
         let mut turn =
-            Turn { dispatcher: self, consumer, lane, token, failures, blocked, poisoned: 0, report };
+            Turn { dispatcher: self, consumer, manner, lane, token, failures, blocked, poisoned: 0, report };
         let outcome = turn.work().await;
         turn.end(outcome).await
     }
@@ -117,21 +126,28 @@ pub(in crate::jobs) fn new_token(ids: &dyn crate::ids::Ids) -> String {
 impl Turn<'_> {
     /// True if the lane is empty.
     async fn work(&mut self) -> Result<bool, Stop> {
+        let (pace, mut at_once) = (self.manner.pace, 1);
         for _ in 0..BATCHES_PER_TURN_MAX {
-            let batch = self.next_batch().await.map_err(|error| Stop::Later(error, None))?;
+            let limit = if pace == Pace::Batches { DELIVERY_BATCH_MAX } else { at_once };
+            let batch = self.next_batch(limit).await.map_err(|error| Stop::Later(error, None))?;
             if batch.is_empty() {
                 return Ok(true);
             }
-            self.deliver_all(batch).await?;
+            match pace {
+                Pace::Batches => self.deliver_all(batch).await?,
+                Pace::Singles { at_once_max } => {
+                    self.deliver_each(batch).await?;
+                    at_once = if self.poisoned == 0 { at_once_max } else { 1 };
+                }
+            }
         }
         Ok(false)
     }
 
-    async fn next_batch(&self) -> Result<Vec<Queued>> {
+    async fn next_batch(&self, limit: u32) -> Result<Vec<Queued>> {
         let core = &self.dispatcher.core;
         let mut reader = core.db.read(&self.lane.tenant).await?;
-        let mut batch =
-            deliveries::batch(&mut reader, self.lane.key(), core.now(), DELIVERY_BATCH_MAX).await?;
+        let mut batch = deliveries::batch(&mut reader, self.lane.key(), core.now(), limit).await?;
         let mut bytes = 0;
         let fits = |queued: &Queued| {
             bytes += queued.body.len();
@@ -180,6 +196,41 @@ impl Turn<'_> {
             return Err(Stop::Later(error, None));
         }
         Ok(error)
+    }
+
+    /// Delivers every event of a batch for itself, all at the same time.
+    async fn deliver_each(&mut self, batch: Vec<Queued>) -> Result<(), Stop> {
+        if self.dispatcher.shutdown.is_cancelled() {
+            return Err(Stop::Shutdown);
+        }
+        let begun = Instant::now();
+        let pieces = batch.iter().map(|queued| self.deliver(std::slice::from_ref(queued)));
+        let outcomes = join_all(pieces).await;
+        let (mut stopped, mut last_error) = (Ok(()), None);
+        for (queued, outcome) in batch.iter().zip(outcomes) {
+            let kept = match outcome {
+                Ok(()) => {
+                    self.poisoned = 0;
+                    self.count(std::slice::from_ref(queued));
+                    Ok(())
+                }
+                Err(error) => match unless_stopped(error) {
+                    Ok(error) => {
+                        last_error = Some(error.clone());
+                        self.fail(queued, error).await
+                    }
+                    Err(stop) => Err(stop),
+                },
+            };
+            stopped = stopped.and(kept);
+        }
+        stopped?;
+        match last_error {
+            _ if begun.elapsed() < SLOW => Ok(()),
+            // Not one success, and every failure takes its time: the next is not worth trying soon.
+            Some(error) if self.report.handled == 0 => Err(Stop::Broken(error)),
+            Some(_) | None => Err(Stop::Slow(begun.elapsed())),
+        }
     }
 
     async fn deliver(&self, piece: &[Queued]) -> Result<()> {
@@ -232,14 +283,12 @@ impl Turn<'_> {
         if let Some(first) = live {
             let lag = self.dispatcher.core.now().as_micros() - first.occurred_at.as_micros();
             let lag = Duration::from_micros(u64::try_from(lag).unwrap_or(0));
-            metrics::histogram!(DELIVERY_LAG, "consumer" => self.lane.consumer.clone())
-                .record(lag.as_secs_f64());
+            metrics::histogram!(DELIVERY_LAG, "consumer" => self.lane.label()).record(lag.as_secs_f64());
         }
     }
 
     fn counted(&self, outcome: &'static str, count: u64) {
-        metrics::counter!(DELIVERIES, "consumer" => self.lane.consumer.clone(), "outcome" => outcome)
-            .increment(count);
+        metrics::counter!(DELIVERIES, "consumer" => self.lane.label(), "outcome" => outcome).increment(count);
     }
 
     /// Keeps the failed attempt of an event that stood alone.
@@ -248,7 +297,7 @@ impl Turn<'_> {
         let now = core.now();
         let attempts = poison.attempts + 1;
         let retry_at =
-            if is_final(&error) { None } else { backoff::DELIVERY.next(&*core.ids, now, attempts) };
+            if is_final(&error) { None } else { self.manner.retries.next(&*core.ids, now, attempts) };
         let message = public_message(&error);
         tracing::warn!(
             ?error, tenant = %self.lane.tenant, consumer = self.lane.consumer, event = %poison.event, attempts,
@@ -317,6 +366,10 @@ impl Turn<'_> {
                 (later(&error, wait_s), false)
             }
             Err(Stop::Broken(error)) => (later(&error, None), false),
+            Err(Stop::Slow(took)) => {
+                let rest = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
+                (Standing { retry_at: core.now().plus_millis(rest), ..Standing::default() }, false)
+            }
         };
         let state = (self.lane.clone(), self.token.clone(), standing);
         let released = core
@@ -380,6 +433,7 @@ fn event_of(queued: &Queued) -> Result<DeliveredEvent> {
         subject: Subject::from_stored(&queued.subject_kind, &queued.subject_id)?,
         occurred_at: queued.occurred_at,
         depth: u32::try_from(queued.depth).unwrap_or(u32::MAX),
+        attempts: queued.attempts,
         backfill: queued.backfill_for.is_some(),
         body: serde_json::from_str(&queued.body).map_err(Error::internal)?,
     })

@@ -27,6 +27,7 @@ enum StoredPrincipal {
     Token(TokenId),
     Plugin(String),
     Operator,
+    Server,
 }
 
 impl StoredActor {
@@ -38,6 +39,7 @@ impl StoredActor {
                 Principal::Token(id) => StoredPrincipal::Token(id.clone()),
                 Principal::Plugin(name) => StoredPrincipal::Plugin(name.to_string()),
                 Principal::Operator => StoredPrincipal::Operator,
+                Principal::Server => StoredPrincipal::Server,
             },
             roles: actor.roles.clone(),
             allowed: actor.allowed.as_ref().map(|allowed| allowed.to_vec()),
@@ -56,6 +58,7 @@ impl StoredActor {
             StoredPrincipal::Token(id) => Principal::Token(id),
             StoredPrincipal::Plugin(name) => Principal::Plugin(name.into()),
             StoredPrincipal::Operator => Principal::Operator,
+            StoredPrincipal::Server => Principal::Server,
         };
         actor.roles = roles;
         actor.allowed = allowed.map(Arc::from);
