@@ -80,6 +80,9 @@ mod tests {
 
     use super::*;
     use crate::domain::code::{FailureCode, FaultCode, Reason, RowCode};
+    use crate::domain::field_class::FieldClass;
+    use crate::domain::grant::Grant;
+    use crate::domain::sheet_word::SheetWord;
     use crate::http::ProblemKind;
 
     /// Each message's key with the values that it names.
@@ -108,9 +111,15 @@ mod tests {
             (RowCode::FAMILY, RowCode::TABLE),
             (RecordKind::FAMILY, RecordKind::TABLE),
             (TypeName::FAMILY, TypeName::TABLE),
+            (SheetWord::FAMILY, SheetWord::TABLE),
         ];
+        let plain = |family, code: &str| (key(family, code), BTreeSet::new());
+        let grants = Grant::ALL.iter().map(|grant| plain(Grant::FAMILY, grant.as_str()));
+        let classes = FieldClass::ALL.iter().map(|class| plain(FieldClass::FAMILY, class.as_str()));
         let codes = tables.iter().flat_map(|(family, table)| table.iter().map(move |code| (family, code)));
-        codes.map(|(family, (code, params))| (key(family, code), params.iter().copied().collect())).collect()
+        let codes =
+            codes.map(|(family, (code, params))| (key(family, code), params.iter().copied().collect()));
+        codes.chain(grants).chain(classes).collect()
     }
 
     #[test]

@@ -102,6 +102,18 @@ CREATE TABLE plugin_log (
     PRIMARY KEY (tenant, plugin, id)
 );
 
+-- What a plugin was refused for want of a grant: a row for each function and grant
+-- of the contract, never one for each refusal.
+CREATE TABLE plugin_denials (
+    tenant TEXT COLLATE "C" NOT NULL,
+    plugin TEXT COLLATE "C" NOT NULL,
+    grant_name TEXT COLLATE "C" NOT NULL,
+    function TEXT COLLATE "C" NOT NULL,
+    count BIGINT NOT NULL,
+    last_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant, plugin, grant_name, function)
+);
+
 -- Jobs that a manifest declares. `due_at` is the next run; while one goes on,
 -- `run_due_at` and `cursor` say where it stands.
 CREATE TABLE schedules (

@@ -102,6 +102,18 @@ CREATE TABLE plugin_log (
     PRIMARY KEY (tenant, plugin, id)
 ) STRICT, WITHOUT ROWID;
 
+-- What a plugin was refused for want of a grant: a row for each function and grant
+-- of the contract, never one for each refusal.
+CREATE TABLE plugin_denials (
+    tenant TEXT NOT NULL,
+    plugin TEXT NOT NULL,
+    grant_name TEXT NOT NULL,
+    function TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    last_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, plugin, grant_name, function)
+) STRICT, WITHOUT ROWID;
+
 -- Jobs that a manifest declares. `due_at` is the next run; while one goes on,
 -- `run_due_at` and `cursor` say where it stands.
 CREATE TABLE schedules (

@@ -353,6 +353,21 @@ both_engines! {
         assert_eq!(told(&integration).await, json!({"probe.label": "vip"}));
     }
 
+    async fn the_audit_log_hides_what_its_reader_may_not_read(rig: Rig) {
+        let probe = rig.enable(guests::PROBE).await;
+        rig.act(&probe, "label", json!({"label": "vip", "margin": 7})).await.unwrap();
+        rig.act(&probe, "label", json!({"label": "vip", "margin": 8})).await.unwrap();
+        let told = async |role: Role| {
+            let reader = rig.app.acme.token(&[role]).await;
+            let lines = reader.all("/api/v1/audit?entity=customer").await.into_iter();
+            let updates = lines.filter(|line| line["action"] == "customer.update");
+            updates.map(|line| line["changes"]["fields"].clone()).collect::<Vec<_>>()
+        };
+        let (first, second) = (json!({"probe.label": "vip", "probe.margin": 7}), json!({"probe.label": "vip", "probe.margin": 8}));
+        assert_eq!(told(Role::Admin).await, [json!([first, second]), json!([{}, first])]);
+        assert_eq!(told(Role::Auditor).await, [Value::Null, json!([{}, {"probe.label": "vip"}])]);
+    }
+
     async fn a_plugin_reads_as_its_user_and_always_its_own_fields(rig: Rig) {
         let probe = rig.enable(guests::PROBE).await;
         rig.act(&probe, "label", json!({"label": "vip", "margin": 7})).await.unwrap();

@@ -37,6 +37,8 @@ mod plugin_http;
 mod plugin_jobs;
 mod plugin_records;
 mod plugin_rig;
+mod plugin_rights;
+mod plugin_sheet;
 mod plugin_upgrade;
 mod problems;
 mod process;

@@ -16,7 +16,7 @@ use hospes::ops::plugins::{
 use hospes_tests::{both_engines, guests};
 use serde_json::{Value, json};
 
-use crate::plugin_rig::{Rig, code, nothing};
+use crate::plugin_rig::{Rig, code, nothing, requests};
 
 fn messages(error: Error) -> Vec<(String, String)> {
     let Error::Invalid { faults } = error else { panic!("expected faults, got {error:?}") };
@@ -129,7 +129,7 @@ both_engines! {
         let probe = rig.enable(guests::PROBE).await;
         rig.act(&probe, "add", json!({ "amount": 5 })).await.unwrap();
         let rest = vec![Grant::SettingsOwn, Grant::KvOwn];
-        let patch = EnablementPatch { grants: Some(rest), settings: None };
+        let patch = EnablementPatch { grants: Some(requests(rest)), settings: None };
         enablement::change(&rig.core, &rig.actor, &probe, patch, None).await.unwrap();
         let denied = rig.act(&probe, "add", json!({ "amount": 5 })).await.unwrap_err();
         assert_eq!(code(&denied), "rejected: denied");
@@ -236,7 +236,7 @@ both_engines! {
             actions::run(&other, &rig.actor, (&probe, "add"), target, json!({ "amount": 1 })).await
         };
         assert_eq!(add().await.unwrap().body["amount"], 1);
-        let patch = EnablementPatch { grants: Some(vec![Grant::SettingsOwn]), settings: None };
+        let patch = EnablementPatch { grants: Some(requests(vec![Grant::SettingsOwn])), settings: None };
         enablement::change(&rig.core, &rig.actor, &probe, patch, None).await.unwrap();
         assert!(matches!(add().await.unwrap_err(), Error::Unavailable(_)));
         assert_eq!(code(&add().await.unwrap_err()), "rejected: denied");

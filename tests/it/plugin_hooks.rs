@@ -107,7 +107,7 @@ both_engines! {
 
     async fn hooks_without_their_grant_are_not_asked(app: TestApp) {
         let probe = app.enable(guests::PROBE).await;
-        let rest = json!({"grants": ["settings:own", "kv:own", "hooks:order"]});
+        let rest = json!({"grants": [{"name": "settings:own"}, {"name": "kv:own"}, {"name": "hooks:order"}]});
         app.owner.patch(&format!("/api/v1/plugins/{probe}/enablement"), rest).await.expect(200);
         let eve = create(&app, "reject: Eve").await.expect(201).body;
         let refused = app.owner.post("/api/v1/orders", order(&eve, "reject")).await;

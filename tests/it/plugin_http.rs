@@ -26,7 +26,7 @@ both_engines! {
         assert_eq!(wrong.status.as_u16(), 422, "{}", wrong.body);
         assert!(wrong.body.to_string().contains("/settings/greeting"), "{}", wrong.body);
 
-        let grants = json!({ "grants": ["settings:own", "kv:own", "documents:own"] });
+        let grants = json!({ "grants": [{ "name": "settings:own" }, { "name": "kv:own" }, { "name": "documents:own" }] });
         let enabled = owner.post("/api/v1/plugins/probe/enablement", grants).await;
         assert_eq!(enabled.status, StatusCode::CREATED, "{}", enabled.body);
         assert_eq!(enabled.body["settings"], json!({ "greeting": "hello", "refuse_enable": false }));

@@ -17,7 +17,7 @@ use hospes::ops::{customers, timeline};
 use hospes_tests::{both_engines, guests};
 use serde_json::{Value, json};
 
-use crate::plugin_rig::{Rig, code, nothing};
+use crate::plugin_rig::{Rig, code, nothing, requests};
 
 both_engines! {
     async fn an_invocation_sees_its_own_writes_and_they_commit_together(rig: Rig) {
@@ -107,8 +107,8 @@ both_engines! {
     async fn what_a_plugin_may_no_longer_read_is_not_delivered_to_it(rig: Rig) {
         let probe = rig.enable(guests::PROBE).await;
         let granted = enablement::find(&rig.core, &rig.actor, &probe).await.unwrap().grants.0;
-        let without: Vec<Grant> = granted.iter().filter(|grant| *grant != Grant::CustomersRead).collect();
-        let patch = EnablementPatch { grants: Some(without), settings: None };
+        let without = granted.iter().filter(|grant| *grant != Grant::CustomersRead).collect();
+        let patch = EnablementPatch { grants: Some(requests(without)), settings: None };
         enablement::change(&rig.core, &rig.actor, &probe, patch, None).await.unwrap();
         let ada = customers::get(&rig.core, &rig.actor, &rig.customer).await.unwrap();
         let event = rig.event("customer.updated", serde_json::to_value(&ada).unwrap());

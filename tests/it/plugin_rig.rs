@@ -8,6 +8,7 @@ use hospes::domain::customer::{CustomerKind, NewCustomer};
 use hospes::domain::event::Subject;
 use hospes::domain::grant::Grant;
 use hospes::domain::ids::{CustomerId, EventId};
+use hospes::domain::parameters::GrantRequest;
 use hospes::error::{Error, Result};
 use hospes::ops::plugins::enablement::{self, NewEnablement};
 use hospes::ops::plugins::{Ack, ActionOutcome, PluginEvent, actions, packages};
@@ -71,6 +72,7 @@ impl Rig {
         grants: Option<Vec<Grant>>,
         settings: Value,
     ) -> Result<()> {
+        let grants = grants.map(requests);
         let new = NewEnablement { version: None, grants, settings: Some(settings), backfill: false };
         enablement::enable(&self.core, &self.actor, plugin, new).await.map(drop)
     }
@@ -103,6 +105,11 @@ impl Rig {
             .map(|line| format!("{} {}: {}", line.level, line.code.unwrap_or_default(), line.message))
             .collect()
     }
+}
+
+/// Grants on all the parameters that are asked for.
+pub(crate) fn requests(grants: Vec<Grant>) -> Vec<GrantRequest> {
+    grants.into_iter().map(GrantRequest::from).collect()
 }
 
 /// An acknowledgement that has nothing to write.

@@ -114,7 +114,7 @@ async fn a_server_follows_grants_and_an_end_that_another_has_decided() {
     assert_eq!(add().await.expect(200).body["body"]["amount"], 1);
 
     let change = app.owner.request(Method::PATCH, ENABLEMENT).header("if-match", "\"1\"");
-    change.json(json!({"grants": ["settings:own"]})).await.expect(200);
+    change.json(json!({"grants": [{"name": "settings:own"}]})).await.expect(200);
     let denied = |answer: &TestResponse| answer.body["plugin_code"] == "denied";
     // A server that does not know yet may try, but nothing under the old rights is ever committed.
     until_followed(add, denied, |answer| assert_eq!(answer.status, 503, "{answer}")).await;

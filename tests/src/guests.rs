@@ -12,6 +12,9 @@ pub const STRANGER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest-stra
 /// Imports a function whose grant its manifest does not ask for.
 pub const UNGRANTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest-ungranted.wasm"));
 
+/// Tells every byte that it is shown.
+pub const SPY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest-spy.wasm"));
+
 /// The same component with another manifest: wherever `from` stands in it, `to` does, which is
 /// as long, so that the sections' lengths stay true.
 ///

@@ -8,8 +8,8 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, SETTINGS, Setting, Sources};
 use crate::domain::actor::Locale;
-use crate::domain::grant::Grant;
 use crate::domain::money::Currency;
+use crate::domain::parameters::GrantRequest;
 use crate::domain::permission::Role;
 
 const LONG_ABOUT: &str = "\
@@ -198,12 +198,18 @@ pub(super) struct Password {
 /// Plugins.
 #[derive(Debug, Subcommand)]
 pub(super) enum Plugin {
-    /// Show what a component asks for, without installing it
+    /// Show the install sheet of a component, without installing it
     ///
     /// Reads imports, exports and the manifest from the bytes; nothing of it is run.
     Inspect {
         #[command(flatten)]
         component: Component,
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+        /// Language of the text: en or zh-CN
+        #[arg(long, value_name = "LANGUAGE", default_value = "en", value_parser = locale)]
+        language: Locale,
     },
     /// Install a component, so that tenants can enable it
     Install {
@@ -214,6 +220,9 @@ pub(super) enum Plugin {
     },
     /// List what is installed and, for a tenant, what is enabled
     List {
+        /// Words that name, publisher or description have
+        #[arg(value_name = "WORD")]
+        words: Vec<String>,
         #[command(flatten)]
         tenant: Tenant,
         #[command(flatten)]
@@ -228,9 +237,10 @@ pub(super) enum Plugin {
         /// Version to enable [default: the newest that is installed]
         #[arg(long = "plugin-version", value_name = "VERSION")]
         version: Option<String>,
-        /// Right to grant, such as orders:read; may be given several times
+        /// Right to grant, such as orders:read, or 'customers:read classes=contact fields=name
+        /// rate=600/minute' for a part of what is asked for; may be given several times
         #[arg(long = "grant", value_name = "RIGHT", required_unless_present = "all_grants")]
-        grants: Vec<Grant>,
+        grants: Vec<GrantRequest>,
         /// Grant every right that the plugin asks for
         #[arg(long, conflicts_with = "grants")]
         all_grants: bool,

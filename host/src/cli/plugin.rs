@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::admin::{finish, operator};
 use super::args::{Component, Plugin};
@@ -14,6 +14,7 @@ use crate::domain::actor::{Actor, Locale};
 use crate::files;
 use crate::ops::Core;
 use crate::ops::plugins::enablement::{self, EnablementPatch, NewEnablement};
+use crate::ops::plugins::sheet::InstallSheet;
 use crate::ops::plugins::{Inspected, catalogue, packages};
 use crate::plugin;
 
@@ -23,16 +24,18 @@ const SETTINGS_BYTES_MAX: u64 = 1 << 20;
 /// `hospes plugin …`.
 pub(super) async fn run(command: Plugin) -> Outcome {
     match command {
-        Plugin::Inspect { component } => inspect(&bytes_of(&component)?),
+        Plugin::Inspect { component, json, language } => {
+            inspect(&bytes_of(&component)?, (!json).then_some(language))
+        }
         Plugin::Install { component, settings } => {
             let core = open(&settings.load()?).await?;
             let package = packages::install(&core, bytes_of(&component)?).await?;
             say(format_args!("installed {} {}", package.name, package.version))?;
             finish(&core).await
         }
-        Plugin::List { tenant, settings } => {
+        Plugin::List { words, tenant, settings } => {
             let core = open(&settings.load()?).await?;
-            list(&core, &operator(&core, &tenant).await?).await?;
+            list(&core, &operator(&core, &tenant).await?, &words.join(" ")).await?;
             finish(&core).await
         }
         Plugin::Enable { name, tenant, version, grants, all_grants, backfill, settings_file, settings } => {
@@ -48,7 +51,7 @@ pub(super) async fn run(command: Plugin) -> Outcome {
             )
             .await?;
             say(format_args!("enabled {name} {} with:", enabled.package_version))?;
-            enabled.grants.0.iter().try_for_each(|grant| say(format_args!("  {grant}")))?;
+            enabled.grants.0.with_parameters().try_for_each(|grant| say(format_args!("  {grant}")))?;
             if backfill {
                 say("the tenant's history will be delivered to it by the running server")?;
             }
@@ -102,25 +105,22 @@ fn bytes_of(component: &Component) -> Outcome<Vec<u8>> {
     }
 }
 
-fn inspect(bytes: &[u8]) -> Outcome {
+/// The sheet in a language, or as JSON.
+fn inspect(bytes: &[u8], language: Option<Locale>) -> Outcome {
     let size = bytes.len();
     let Inspected { digest, manifest, imports, exports } = plugin::inspect(bytes)?;
-    say(format_args!("{} {} by {}", manifest.name, manifest.version, manifest.publisher))?;
-    say(format_args!("  {}", manifest.description.get(Locale::En)))?;
-    say(format_args!("  {}", manifest.description.get(Locale::ZhCn)))?;
-    say(format_args!("{size} bytes, SHA-256 {digest}"))?;
-    say("asks for:")?;
-    for grant in &manifest.grants {
-        say(format_args!("  {:<18} {}", grant.name.to_string(), grant.reason.get(Locale::En)))?;
+    let sheet = InstallSheet::of(&manifest, &imports, &exports);
+    match language {
+        Some(language) => {
+            say(sheet.to_text(language))?;
+            say(format_args!("{size} bytes, SHA-256 {digest}"))
+        }
+        None => say(format_args!("{:#}", json!({ "digest": digest, "size": size, "sheet": sheet }))),
     }
-    say("can call, and nothing else:")?;
-    imports.iter().try_for_each(|import| say(format_args!("  {import}")))?;
-    say("is called at:")?;
-    exports.iter().try_for_each(|export| say(format_args!("  {export}")))
 }
 
-async fn list(core: &Core, actor: &Actor) -> Outcome {
-    for plugin in catalogue::list(core, actor).await? {
+async fn list(core: &Core, actor: &Actor, query: &str) -> Outcome {
+    for plugin in catalogue::list(core, actor, query).await? {
         let state = match &plugin.enablement {
             Some(enablement) => format!("{} {}", enablement.state, enablement.plugin_version),
             None => "not enabled".to_owned(),
@@ -134,8 +134,13 @@ async fn show_grants(core: &Core, actor: &Actor, name: &str) -> Outcome {
     let plugin = catalogue::find(core, actor, name).await?.summary;
     let granted = plugin.enablement.map(|enablement| enablement.grants).unwrap_or_default();
     for asked in plugin.grants {
-        let state = if granted.contains(&asked.name) { "granted" } else { "not granted" };
-        say(format_args!("{:<18} {state:<12} {}", asked.name.to_string(), asked.reason))?;
+        let name = asked.grant.name;
+        say(format_args!("{}", asked.grant))?;
+        say(format_args!("  {}", asked.reason))?;
+        match granted.iter().find(|granted| granted.name == name) {
+            Some(granted) => say(format_args!("  granted: {granted}"))?,
+            None => say("  not granted")?,
+        }
     }
     Ok(())
 }

@@ -97,6 +97,17 @@ statements! {
         WHERE tenant = $1 AND plugin = $2 AND level = 'failure'
         ORDER BY id DESC
         LIMIT $3";
+    ADD_DENIAL = "
+        INSERT INTO plugin_denials (tenant, plugin, grant_name, function, count, last_at)
+        VALUES ($1, $2, $3, $4, $5, $6)
+        ON CONFLICT (tenant, plugin, grant_name, function) DO UPDATE
+        SET count = plugin_denials.count + excluded.count, last_at = excluded.last_at";
+    LIST_DENIALS = "
+        SELECT grant_name, function, count, last_at
+        FROM plugin_denials
+        WHERE tenant = $1 AND plugin = $2
+        ORDER BY grant_name, function
+        LIMIT 200";
     DELETE_SCHEDULES = "DELETE FROM schedules WHERE tenant = $1 AND plugin = $2";
     INSERT_SCHEDULE = "
         INSERT INTO schedules (tenant, plugin, job, schedule, due_at)
@@ -194,6 +205,21 @@ pub struct LogLine {
     pub code: Option<String>,
     /// The text.
     pub message: String,
+}
+
+/// What a plugin was denied for want of a grant, since it was first enabled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow, utoipa::ToSchema)]
+pub struct Denial {
+    /// The grant that is missing, or does not go far enough.
+    #[sqlx(rename = "grant_name")]
+    pub grant: String,
+    /// The host function, or the extension point that was not called.
+    pub function: String,
+    /// How often.
+    pub count: i64,
+    /// The last time.
+    #[schema(value_type = String, format = DateTime)]
+    pub last_at: Timestamp,
 }
 
 /// Inserts a package and its bytes; false if this version is there already.
@@ -313,6 +339,24 @@ pub(crate) async fn last_failures(
     limit: i64,
 ) -> Result<Vec<LogLine>> {
     tx.fetch_all(LAST_FAILURES, args![tenant, plugin, limit]).await
+}
+
+/// Adds to what a plugin was denied.
+pub(crate) async fn add_denials(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    plugin: &str,
+    denials: &[Denial],
+) -> Result<()> {
+    for Denial { grant, function, count, last_at } in denials {
+        tx.execute(ADD_DENIAL, args![tenant, plugin, grant, function, *count, *last_at]).await?;
+    }
+    Ok(())
+}
+
+/// What a plugin was denied. There is a row for each function and grant of the contract at most.
+pub(crate) async fn list_denials(tx: &mut Tx, tenant: &TenantId, plugin: &str) -> Result<Vec<Denial>> {
+    tx.fetch_all(LIST_DENIALS, args![tenant, plugin]).await
 }
 
 /// Forgets the schedules of a plugin.

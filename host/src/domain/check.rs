@@ -122,6 +122,12 @@ impl Faults {
         self.0.is_empty()
     }
 
+    /// The faults.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<Fault> {
+        self.0
+    }
+
     /// Refuses the input if anything is wrong.
     ///
     /// # Errors

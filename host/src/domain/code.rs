@@ -126,6 +126,8 @@ codes! {
         /// What a hook has made of a record is none.
         Hook { reason } = "hook",
         NotAskedFor { grant } = "not_asked_for",
+        NoSuchParameter = "no_such_parameter",
+        UnknownName { name } = "unknown_name",
         Precompiled = "precompiled",
         CoreModule = "core_module",
         NotAComponent = "not_a_component",
@@ -256,6 +258,7 @@ codes! {
         Patch { reason } = "patch",
         Outcome { reason } = "outcome",
         Panel { reason } = "panel",
+        Denied { field, class } = "denied",
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::check::{Faults, escaped};
+use super::field_class::FieldClass;
 use super::permission::Role;
 use crate::clock::Timestamp;
 use crate::domain::code::{FaultCode, TypeName};
@@ -146,6 +147,9 @@ pub struct FieldDefinition {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 9)]
     pub roles: Vec<Role>,
+    /// How close it is to a person; plugins see it if their grants open the class.
+    #[serde(default)]
+    pub class: FieldClass,
     /// Whether a record must have a value; records from before keep lacking it until they are changed.
     #[serde(default)]
     pub required: bool,
@@ -178,13 +182,15 @@ pub struct FieldDeclaration {
     pub label: Label,
     /// Who may read it; whoever may read the record, if empty.
     pub roles: Vec<Role>,
+    /// How close it is to a person.
+    pub class: FieldClass,
 }
 
 impl FieldDeclaration {
     /// The definition in the namespace of `plugin`.
     #[must_use]
     pub fn into_definition(self, plugin: &str) -> FieldDefinition {
-        let Self { entity, name, kind, label, roles } = self;
+        let Self { entity, name, kind, label, roles, class } = self;
         FieldDefinition {
             namespace: plugin.to_owned(),
             entity,
@@ -192,6 +198,7 @@ impl FieldDeclaration {
             kind,
             label,
             roles,
+            class,
             required: false,
             max_length: None,
             minimum: None,
@@ -530,8 +537,10 @@ mod tests {
 
     fn definition(kind: FieldType) -> FieldDefinition {
         let label = Label::new("Field", "字段");
-        let entity = FieldEntity::Customer;
-        FieldDeclaration { entity, name: "x".to_owned(), kind, label, roles: Vec::new() }.into_definition("")
+        let (entity, class) = (FieldEntity::Customer, FieldClass::default());
+        let declaration =
+            FieldDeclaration { entity, name: "x".to_owned(), kind, label, roles: Vec::new(), class };
+        declaration.into_definition("")
     }
 
     #[test]

@@ -48,6 +48,7 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::domain::field::{FieldDeclaration, FieldType, Label};
+    use crate::domain::field_class::FieldClass;
     use crate::domain::ids::TenantId;
     use crate::ids::SequentialIds;
 
@@ -59,6 +60,7 @@ mod tests {
                 kind: FieldType::Integer,
                 label: Label::new("Field", "字段"),
                 roles: roles.to_vec(),
+                class: FieldClass::Basic,
             };
             declared.into_definition("coffee")
         };

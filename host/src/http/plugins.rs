@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa_axum::router::OpenApiRouter;
@@ -18,12 +18,15 @@ use crate::domain::ids::{CustomerId, OrderId};
 use crate::ops::plugins::catalogue::{self, EnablementView, PluginDetails, PluginSummary};
 use crate::ops::plugins::data::{self, DocumentView, LogLine};
 use crate::ops::plugins::enablement::{self, EnablementPatch, NewEnablement};
+use crate::ops::plugins::sheet::InstallSheet;
 use crate::ops::plugins::{ActionOutcome, actions};
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(show))
+        .routes(routes!(sheet))
+        .routes(routes!(sheet_text))
         .routes(routes!(show_enablement, enable, configure, disable))
         .routes(routes!(log))
         .routes(routes!(collection))
@@ -41,12 +44,66 @@ impl Record for EnablementView {
     }
 }
 
+/// What to look for in the catalogue.
+#[derive(Debug, Deserialize, utoipa::ToSchema, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct Search {
+    /// Words that name, publisher or description have.
+    #[param(max_length = 200)]
+    #[schema(max_length = 200)]
+    q: Option<String>,
+}
+
 /// The plugins of this host and what they ask for.
 #[utoipa::path(get, path = "/plugins", operation_id = "list_plugins", tag = "plugins",
-    responses((status = 200, body = Page<PluginSummary>)))]
-async fn list(State(state): State<HttpState>, actor: Actor) -> Result<Json<Page<PluginSummary>>> {
-    let items = catalogue::list(&state.core, &actor).await?;
+    params(Search), responses((status = 200, body = Page<PluginSummary>)))]
+async fn list(
+    State(state): State<HttpState>,
+    actor: Actor,
+    ValidQuery(search): ValidQuery<Search>,
+) -> Result<Json<Page<PluginSummary>>> {
+    let items = catalogue::list(&state.core, &actor, search.q.as_deref().unwrap_or_default()).await?;
     Ok(Json(Page { items, next_cursor: None }))
+}
+
+/// Which version of a plugin.
+#[derive(Debug, Deserialize, utoipa::ToSchema, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct OfVersion {
+    /// The version; the newest that is installed, if absent.
+    #[param(max_length = 64)]
+    #[schema(max_length = 64)]
+    version: Option<String>,
+}
+
+/// The install sheet: everything that a version asks for, does and keeps, in both languages.
+#[utoipa::path(get, path = "/plugins/{name}/sheet", operation_id = "get_plugin_sheet", tag = "plugins",
+    params(("name" = String, Path), OfVersion),
+    responses((status = 200, body = InstallSheet)))]
+async fn sheet(
+    State(state): State<HttpState>,
+    actor: Actor,
+    Path(name): Path<String>,
+    ValidQuery(of): ValidQuery<OfVersion>,
+) -> Result<Json<InstallSheet>> {
+    Ok(Json(catalogue::sheet(&state.core, &actor, &name, of.version.as_deref()).await?))
+}
+
+/// The install sheet as Markdown in the reader's language.
+#[utoipa::path(get, path = "/plugins/{name}/sheet/text", operation_id = "get_plugin_sheet_text", tag = "plugins",
+    params(("name" = String, Path), OfVersion),
+    responses((status = 200, body = String, content_type = "text/markdown")))]
+async fn sheet_text(
+    State(state): State<HttpState>,
+    actor: Actor,
+    Path(name): Path<String>,
+    ValidQuery(of): ValidQuery<OfVersion>,
+) -> Result<([(HeaderName, HeaderValue); 1], String)> {
+    let sheet = catalogue::sheet(&state.core, &actor, &name, of.version.as_deref()).await?;
+    let kind = HeaderValue::from_static("text/markdown; charset=utf-8");
+    Ok(([(header::CONTENT_TYPE, kind)], sheet.to_text(actor.locale)))
 }
 
 /// One plugin: its manifest, its state, its health and its last failures.

@@ -1,11 +1,14 @@
 //! The audit log, written in the transaction of the change that it is about.
 
-use super::{Core, require};
+use serde_json::Value;
+
+use super::{Core, fields, require};
 use crate::clock::Timestamp;
 use crate::db::audit::Filter;
 use crate::db::{self, Tx};
 use crate::domain::actor::Actor;
 use crate::domain::audit::{Entry, Line};
+use crate::domain::field::FieldEntity;
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::permission::Permission;
 use crate::error::Result;
@@ -29,7 +32,7 @@ pub struct AuditFilter {
     pub actor: Option<String>,
 }
 
-/// Lines of the log, the newest first.
+/// Lines of the log, the newest first, without the values of plugins' fields that the actor may not read.
 ///
 /// # Errors
 /// [`crate::error::Error::Forbidden`], [`crate::error::Error::Invalid`] for a bad cursor.
@@ -48,8 +51,35 @@ pub async fn list(
         actor: filter.actor.as_deref().unwrap_or_default(),
     };
     let mut reader = core.db.read(&actor.tenant).await?;
-    let rows = db::audit::list(&mut reader, &actor.tenant, filter, &before, page.fetch()).await?;
+    let mut rows = db::audit::list(&mut reader, &actor.tenant, filter, &before, page.fetch()).await?;
+    fields::show(&mut reader, actor, rows.iter_mut().flat_map(plugin_fields).collect()).await?;
+    rows.iter_mut().for_each(forget_hidden);
     Ok(Page::of(page, rows, |line| line.id.to_string()))
+}
+
+/// The member of a record, and so of its changes, that holds plugins' fields.
+const FIELDS: &str = "fields";
+
+/// The plugins' fields that a line tells of: those before the change, and those after it.
+fn plugin_fields(line: &mut Line) -> Vec<fields::PluginFields<'_>> {
+    let entity = match line.entity.as_str() {
+        "customer" => FieldEntity::Customer,
+        "order" => FieldEntity::Order,
+        _ => return Vec::new(),
+    };
+    let sides = line.changes.get_mut(FIELDS).and_then(Value::as_array_mut);
+    sides.into_iter().flatten().filter_map(|side| Some((entity, side.as_object_mut()?))).collect()
+}
+
+/// A change of hidden fields alone is not told as one that changed nothing.
+fn forget_hidden(line: &mut Line) {
+    let is_same =
+        |sides: &Value| matches!(sides.as_array().map(Vec::as_slice), Some([one, other]) if one == other);
+    if let Some(changes) = line.changes.as_object_mut()
+        && changes.get(FIELDS).is_some_and(is_same)
+    {
+        changes.shift_remove(FIELDS);
+    }
 }
 
 /// Appends the lines of several changes that one actor makes at one time.

@@ -311,5 +311,8 @@ async fn change_model(
             })
         })
     };
-    retry(is_overtaken(expected), attempt).await
+    let changed = retry(is_overtaken(expected), attempt).await;
+    // What a plugin sees depends on the classes of fields.
+    core.plugins()?.model_changed(&actor.tenant).await;
+    changed
 }

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use hospes_bindings::exports::hospes::plugin::events as contract;
+use serde_json::Value;
 
 use super::PluginHost;
 use super::call::{Answer, Call};
+use super::gate::Refused;
 use super::host::subject_of_event;
 use super::registry::Enabled;
 use super::run::{Effects, plugin_actor};
-use crate::domain::actor::Cause;
+use crate::domain::actor::{Actor, Cause};
 use crate::domain::contract::event_grant;
 use crate::domain::ids::TenantId;
 use crate::domain::point::Point;
@@ -27,16 +29,18 @@ impl PluginHost {
         let Some(enabled) = self.registry.find(tenant, plugin).await? else {
             return Ok(Delivered::NotEnabled);
         };
-        let seen: Vec<&PluginEvent> = events.iter().filter(|event| may_see(&enabled, event)).collect();
+        let (seen, unseen): (Vec<_>, Vec<_>) = events.iter().partition(|event| may_see(&enabled, event));
+        self.write_denials(&enabled, unseen.into_iter().filter_map(|event| denied(&enabled, event))).await;
         let Some(deepest) = seen.iter().max_by_key(|event| event.depth) else {
             // Nothing that the grants let it see: acknowledged without a call.
             self.core()?.db.write(tenant, ack, |tx, ack| ack(tx)).await?;
             return Ok(Delivered::Committed(None));
         };
         let cause = Cause { event: deepest.id.clone(), depth: deepest.depth };
-        let mut beginning = self.begin(&enabled, plugin_actor(&enabled, Some(cause)), Point::Events)?;
+        let actor = plugin_actor(&enabled, Some(cause));
+        let mut beginning = self.begin(&enabled, actor.clone(), Point::Events)?;
         beginning.items = u32::try_from(seen.len()).unwrap_or(u32::MAX);
-        let call = Call::Handle(seen.into_iter().map(event).collect());
+        let call = Call::Handle(seen.into_iter().map(|seen| event(&enabled, &actor, seen)).collect());
         self.run(beginning, call, Effects::with(ack)).await?;
         Ok(Delivered::Committed(None))
     }
@@ -71,18 +75,33 @@ fn acknowledge(ack: &JobAck, answer: &Answer) -> Ack {
     })
 }
 
-/// A grant may have been withdrawn since the plugin subscribed.
+/// A grant may have been withdrawn or narrowed since the plugin subscribed.
 fn may_see(enabled: &Enabled, event: &PluginEvent) -> bool {
-    event_grant(&event.name).is_some_and(|grant| enabled.grants.has(grant))
+    let Some(grant) = event_grant(&event.name) else { return false };
+    if grant.entities().is_empty() {
+        return enabled.grants.has(grant);
+    }
+    event.body["category"].as_str().is_some_and(|category| enabled.opens_entity(grant, category))
 }
 
-fn event(event: &PluginEvent) -> contract::Event {
+/// The refusal of an event for want of its grant. That one was narrowed to other kinds is no refusal.
+fn denied(enabled: &Enabled, event: &PluginEvent) -> Option<(Refused, u64)> {
+    let grant = event_grant(&event.name).filter(|grant| !enabled.grants.has(*grant))?;
+    Some(((grant, "events.handle"), 1))
+}
+
+fn event(enabled: &Enabled, actor: &Actor, event: &PluginEvent) -> contract::Event {
+    let mut body = event.body.clone();
+    match event_grant(&event.name).and_then(|grant| enabled.sight(grant, actor)) {
+        Some(sight) => sight.hide(&mut body),
+        None => body = Value::Null,
+    }
     contract::Event {
         id: event.id.to_string(),
         name: event.name.clone(),
         subject: subject_of_event(&event.subject),
         occurred_at: event.occurred_at.as_micros(),
         backfill: event.backfill,
-        body: event.body.to_string(),
+        body: body.to_string(),
     }
 }

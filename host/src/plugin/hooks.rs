@@ -9,13 +9,15 @@ use super::PluginHost;
 use super::call::{Answer, Call};
 use super::registry::Enabled;
 use super::run::{Effects, user_actor};
-use crate::domain::actor::{Actor, Principal};
+use crate::domain::actor::{Actor, Locale, Principal};
 use crate::domain::code::FailureCode;
 use crate::domain::grant::Grant;
 use crate::domain::manifest::{EntityKind, OnFailure};
 use crate::domain::point::Point;
+use crate::domain::sight::{Closed, Sight};
 use crate::error::{Error, Result};
 use crate::ops::plugins::{HookedEntity, Save};
+use crate::texts;
 
 impl PluginHost {
     pub(super) async fn run_hooks(&self, actor: &Actor, save: Save) -> Result<Value> {
@@ -24,23 +26,33 @@ impl PluginHost {
             HookedEntity::Order => EntityKind::Order,
         };
         let all = self.registry.of_tenant(&actor.tenant).await?;
-        let before = save.before.as_ref().map(Value::to_string);
         let mut after = save.after;
         for enabled in all.iter() {
             let hook = enabled.facts.manifest.hooks.iter().find(|hook| hook.entity == kind);
             let Some(hook) = hook else { continue };
-            if !enabled.grants.has(kind.hook_grant()) || is_own_write(actor, enabled) {
+            if is_own_write(actor, enabled) {
                 continue;
             }
+            let user = user_actor(actor, enabled);
+            let Some(sight) = enabled.sight(kind.hook_grant(), &user) else {
+                let refused = (kind.hook_grant(), "hooks.before-save");
+                self.write_denials(enabled, std::iter::once((refused, 1))).await;
+                continue;
+            };
+            let shown = |body: &Value| {
+                let mut body = body.clone();
+                sight.hide(&mut body);
+                body.to_string()
+            };
             let call = Call::BeforeSave(contract::Save {
                 entity: match kind {
                     EntityKind::Customer => contract::EntityKind::Customer,
                     EntityKind::Order => contract::EntityKind::Order,
                 },
-                before: before.clone(),
-                after: after.to_string(),
+                before: save.before.as_ref().map(shown),
+                after: shown(&after),
             });
-            match self.run_hook(actor, enabled, call).await {
+            match self.run_hook(&user, enabled, (&sight, call)).await {
                 Ok(None) => {}
                 Ok(Some(patch)) => merge(&mut after, patch),
                 Err(error) if is_veto(&error) || hook.on_failure == OnFailure::Refuse => return Err(error),
@@ -51,8 +63,13 @@ impl PluginHost {
         Ok(after)
     }
 
-    async fn run_hook(&self, actor: &Actor, enabled: &Arc<Enabled>, call: Call) -> Result<Option<Value>> {
-        let beginning = self.begin(enabled, user_actor(actor, enabled), Point::Hooks)?;
+    async fn run_hook(
+        &self,
+        user: &Actor,
+        enabled: &Arc<Enabled>,
+        (sight, call): (&Sight<'_>, Call),
+    ) -> Result<Option<Value>> {
+        let beginning = self.begin(enabled, user.clone(), Point::Hooks)?;
         let Answer::Patch(patch) = self.run(beginning, call, Effects::None).await? else {
             return Err(Error::internal("a hook answered with something else than a patch"));
         };
@@ -61,11 +78,23 @@ impl PluginHost {
             let is_acceptable = sets_own_fields(enabled, &patch);
             if is_acceptable { Ok(patch) } else { Err(FOREIGN.to_owned()) }
         });
-        patch.map(Some).map_err(|message| Error::PluginFailed {
+        let patch = patch.map_err(|message| Error::PluginFailed {
             plugin: enabled.plugin.to_string(),
             code: FailureCode::Patch { reason: message.clone() },
             message: format!("its patch is not acceptable: {message}"),
-        })
+        })?;
+        match sight.closed_to_patch(&patch) {
+            None => Ok(Some(patch)),
+            Some(closed) => Err(self.refuse_patch(enabled, &closed).await),
+        }
+    }
+
+    /// A hook may change only what it may see.
+    async fn refuse_patch(&self, enabled: &Enabled, closed: &Closed) -> Error {
+        let code = FailureCode::Denied { field: closed.path.clone(), class: closed.class.to_string() };
+        let message = texts::say(Locale::En, &code);
+        self.log_failure(enabled, Point::Hooks, (code.as_str(), &message)).await;
+        Error::PluginFailed { plugin: enabled.plugin.to_string(), code, message }
     }
 }
 

@@ -254,7 +254,7 @@ fn compare(
         }
     }
     let needed: Grants = needs.iter().map(|(grant, _)| *grant).collect();
-    for grant in wanted.without(needed).iter() {
+    for grant in wanted.without(&needed).iter() {
         let code = FaultCode::IdleGrant { grant: grant.to_string() };
         say(code, format!("asks for the grant `{grant}`, which nothing in it needs"));
     }

@@ -2,6 +2,7 @@
 //!
 //! This is the data of its store; host functions get nothing else.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use wasmtime::ResourceLimiter;
 
 use super::buffer::Buffer;
 use super::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
+use super::gate::{Gate, Refused};
 use super::registry::Enabled;
 use crate::clock::Timestamp;
 use crate::domain::actor::Actor;
-use crate::domain::grant::Grant;
 use crate::domain::point::Point;
 use crate::ops::Core;
 
@@ -112,6 +113,7 @@ pub(super) fn clean(text: &str, most: usize) -> String {
 /// The data of an invocation's store.
 pub(super) struct Invocation {
     pub(super) core: Arc<Core>,
+    pub(super) gate: Arc<Gate>,
     pub(super) enabled: Arc<Enabled>,
     /// With the rights that are left: the tenant's grants, and the acting user's permissions.
     pub(super) actor: Actor,
@@ -125,13 +127,14 @@ pub(super) struct Invocation {
     pub(super) log: Log,
     pub(super) limits: Limits,
     pub(super) ticks_left: u64,
-    denied: Vec<Grant>,
+    denied: BTreeMap<Refused, u64>,
 }
 
 /// With what an invocation begins.
 #[derive(Clone)]
 pub(super) struct Beginning {
     pub(super) core: Arc<Core>,
+    pub(super) gate: Arc<Gate>,
     pub(super) enabled: Arc<Enabled>,
     pub(super) actor: Actor,
     pub(super) point: Point,
@@ -144,10 +147,11 @@ pub(super) struct Beginning {
 
 impl Invocation {
     pub(super) fn new(beginning: &Beginning, attempt: u32) -> Self {
-        let Beginning { core, enabled, actor, point, items, attempt: first, now, seed } = beginning;
+        let Beginning { core, gate, enabled, actor, point, items, attempt: first, now, seed } = beginning;
         let budget = point.budget(*items);
         Self {
             core: Arc::clone(core),
+            gate: Arc::clone(gate),
             enabled: Arc::clone(enabled),
             actor: actor.clone(),
             point: *point,
@@ -160,17 +164,24 @@ impl Invocation {
             log: Log::default(),
             limits: Limits::default(),
             ticks_left: budget.ticks,
-            denied: Vec::new(),
+            denied: BTreeMap::new(),
         }
     }
 
-    /// Notes a refused right, once for each grant, for the tenant's administrator.
-    pub(super) fn note_denied(&mut self, grant: Grant, what: &str) {
-        if !self.denied.contains(&grant) {
-            self.denied.push(grant);
-            let message = format!("{what} was refused: the tenant has not granted `{grant}`");
+    /// Notes a refused right for the tenant's administrator: every time in the count, and once in
+    /// the log, with what to grant.
+    pub(super) fn note_denied(&mut self, refused: Refused, why: &str) {
+        let times = self.denied.entry(refused).or_default();
+        *times += 1;
+        if *times == 1 {
+            let message = format!("{} was refused: {why}", refused.1);
             self.log.push("warn", Some("denied"), &message);
         }
+    }
+
+    /// What was refused, and how often.
+    pub(super) fn denied(&self) -> impl Iterator<Item = (Refused, u64)> {
+        self.denied.iter().map(|(refused, times)| (*refused, *times))
     }
 }
 

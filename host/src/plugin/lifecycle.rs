@@ -31,13 +31,13 @@ impl PluginHost {
     pub(super) async fn enable(&self, actor: &Actor, switch: Switch, ack: Ack) -> Result<()> {
         let Switch { package, grants, settings, from } = switch;
         let mut enabled = self.registry.candidate(&actor.tenant, &package).await?;
+        enabled.permissions = permissions_of(&grants);
         enabled.grants = grants;
-        enabled.permissions = permissions_of(grants);
         enabled.settings = settings.to_string().into();
         let enabled = Arc::new(enabled);
         let outcome = self.call_enable(&enabled, from, ack).await;
         self.breakers.reset(&actor.tenant, &enabled.plugin);
-        self.registry.forget(&actor.tenant).await;
+        self.forget(&actor.tenant, &enabled.plugin).await;
         outcome
     }
 
@@ -87,7 +87,7 @@ impl PluginHost {
                 self.core()?.db.write(&actor.tenant, ack, |tx, ack| ack(tx)).await
             }
         };
-        self.registry.forget(&actor.tenant).await;
+        self.forget(&actor.tenant, plugin).await;
         outcome
     }
 

@@ -15,6 +15,7 @@ mod call;
 mod commit;
 mod engine;
 mod events;
+mod gate;
 mod hooks;
 mod host;
 mod index;
@@ -42,10 +43,11 @@ use crate::domain::ids::TenantId;
 use crate::error::{Error, Result};
 use crate::ops::Core;
 use crate::ops::plugins::{
-    Ack, ActionOutcome, Delivered, Inspected, JobAck, JobChunk, Panel, PluginEvent, Plugins, PointHealth,
-    Save, Switch,
+    Ack, ActionOutcome, Delivered, Denial, Inspected, JobAck, JobChunk, Panel, PluginEvent, Plugins,
+    PointHealth, Save, Switch,
 };
 use breaker::Breakers;
+use gate::Gate;
 use registry::Registry;
 
 /// Records whose actions may queue.
@@ -58,6 +60,7 @@ pub struct PluginHost {
     sandbox: Arc<Sandbox>,
     registry: Registry,
     breakers: Breakers,
+    gate: Arc<Gate>,
     /// Where actions on one record queue once they have met a conflict.
     queues: Cache<String, Arc<Mutex<()>>>,
 }
@@ -65,12 +68,14 @@ pub struct PluginHost {
 impl PluginHost {
     /// Builds the plugin host of `core` and connects the two.
     pub fn connect(core: &Arc<Core>, sandbox: Arc<Sandbox>, artifacts: Artifacts) -> Arc<Self> {
-        let registry = Registry::new(core.db.clone(), Arc::clone(&sandbox), artifacts);
+        let gate = Arc::new(Gate::default());
+        let registry = Registry::new(core.db.clone(), Arc::clone(&sandbox), artifacts, Arc::clone(&gate));
         let host = Arc::new(Self {
             core: Arc::downgrade(core),
             sandbox,
             registry,
             breakers: Breakers::default(),
+            gate,
             queues: Cache::new(QUEUES_MAX),
         });
         core.connect_plugins(Arc::clone(&host) as Arc<dyn Plugins>);
@@ -79,6 +84,12 @@ impl PluginHost {
 
     fn core(&self) -> Result<Arc<Core>> {
         self.core.upgrade().ok_or_else(|| Error::unavailable("the server has stopped"))
+    }
+
+    /// Forgets what is known of a tenant's plugins, because the rights of one have changed.
+    async fn forget(&self, tenant: &TenantId, plugin: &str) {
+        self.gate.note_change(tenant, plugin);
+        self.registry.forget(tenant).await;
     }
 }
 
@@ -151,8 +162,16 @@ impl Plugins for PluginHost {
     fn changed<'a>(&'a self, tenant: &'a TenantId, plugin: &'a str) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             self.breakers.reset(tenant, plugin);
-            self.registry.forget(tenant).await;
+            self.forget(tenant, plugin).await;
         })
+    }
+
+    fn model_changed<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, ()> {
+        Box::pin(self.registry.forget(tenant))
+    }
+
+    fn denials(&self, tenant: &TenantId, plugin: &str) -> Vec<Denial> {
+        self.gate.denials(tenant, plugin)
     }
 
     fn health(&self, tenant: &TenantId, plugin: &str) -> Vec<PointHealth> {

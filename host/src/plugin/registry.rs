@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hospes_bindings::exports::hospes::plugin as exports;
@@ -14,16 +13,18 @@ use wasmtime::component::{Component, InstancePre};
 
 use super::artifact::Artifacts;
 use super::engine::Sandbox;
+use super::gate::Gate;
 use super::invocation::Invocation;
-use crate::db::Db;
 use crate::db::plugins::{self, Package, TenantFacts};
-use crate::domain::actor::Locale;
+use crate::db::{Db, Tx, models};
+use crate::domain::actor::{Actor, Locale};
 use crate::domain::code::{FaultCode, RecordKind};
-use crate::domain::grant::Grants;
+use crate::domain::grant::{Grant, Grants};
 use crate::domain::ids::TenantId;
 use crate::domain::manifest::Manifest;
 use crate::domain::permission::Permission;
 use crate::domain::schema::Schema;
+use crate::domain::sight::{Fields, Looker, Sight};
 use crate::error::{Error, Result};
 
 /// How long another server's change may stay unseen; below the promised 5 seconds.
@@ -71,6 +72,8 @@ pub(super) struct Enabled {
     pub(super) digest: String,
     /// The version of the enablement; absent while the plugin is being enabled.
     pub(super) version: Option<i64>,
+    /// Of which generation this is: see [`Gate`].
+    pub(super) generation: u64,
     pub(super) grants: Grants,
     /// The permissions over core records that the grants stand for.
     pub(super) permissions: Arc<[Permission]>,
@@ -80,22 +83,30 @@ pub(super) struct Enabled {
     pub(super) home: Arc<Home>,
 }
 
-/// What plugins are told of the tenant.
+impl Enabled {
+    /// What a grant opens of the records that it is about, for somebody; nothing, if it is not given.
+    pub(super) fn sight<'a>(&'a self, grant: Grant, actor: &'a Actor) -> Option<Sight<'a>> {
+        let (record, parameters) = (grant.record()?, self.grants.parameters(grant)?);
+        let looker = Looker { parameters, plugin: &self.plugin, actor };
+        Some(Sight::new(record, looker, &self.home.fields))
+    }
+
+    /// Whether a grant over several kinds of records opens this one.
+    pub(super) fn opens_entity(&self, grant: Grant, entity: &str) -> bool {
+        self.grants.parameters(grant).is_some_and(|parameters| parameters.entities.contains(entity))
+    }
+}
+
+/// What plugins are told of the tenant, and how its fields are classed.
 #[derive(Debug)]
 pub(super) struct Home {
     pub(super) locale: Locale,
     pub(super) time_zone: String,
     pub(super) currency: String,
+    pub(super) fields: Fields,
 }
 
-impl From<TenantFacts> for Home {
-    fn from(facts: TenantFacts) -> Self {
-        let TenantFacts { locale, time_zone, currency } = facts;
-        Self { locale: Locale::from_tag(&locale), time_zone, currency }
-    }
-}
-
-pub(super) fn permissions_of(grants: Grants) -> Arc<[Permission]> {
+pub(super) fn permissions_of(grants: &Grants) -> Arc<[Permission]> {
     grants.iter().filter_map(|grant| grant.permission()).collect()
 }
 
@@ -107,12 +118,11 @@ pub(super) struct Registry {
     components: Cache<String, Arc<Loaded>>,
     facts: Cache<String, Arc<Facts>>,
     tenants: Cache<TenantId, Arc<[Arc<Enabled>]>>,
-    /// Grows with every change, so that what was read before one is not kept.
-    generation: AtomicU64,
+    gate: Arc<Gate>,
 }
 
 impl Registry {
-    pub(super) fn new(db: Db, sandbox: Arc<Sandbox>, artifacts: Artifacts) -> Self {
+    pub(super) fn new(db: Db, sandbox: Arc<Sandbox>, artifacts: Artifacts, gate: Arc<Gate>) -> Self {
         let tenants = Cache::builder().max_capacity(TENANTS_MAX).time_to_live(FOLLOW).build();
         Self {
             db,
@@ -121,7 +131,7 @@ impl Registry {
             components: Cache::new(COMPONENTS_MAX),
             facts: Cache::new(COMPONENTS_MAX),
             tenants,
-            generation: AtomicU64::new(0),
+            gate,
         }
     }
 
@@ -131,11 +141,11 @@ impl Registry {
             return Ok(known);
         }
         loop {
-            let before = self.generation.load(Ordering::SeqCst);
+            let before = self.gate.generation();
             let read = self.read_tenant(tenant);
             let read = self.tenants.try_get_with(tenant.clone(), read).await;
             let read = read.map_err(|error: Arc<Error>| (*error).clone())?;
-            if self.generation.load(Ordering::SeqCst) == before {
+            if self.gate.generation() == before {
                 return Ok(read);
             }
             // Something has changed while it was read, perhaps this.
@@ -151,31 +161,32 @@ impl Registry {
 
     /// Forgets what is known of a tenant, because it has changed.
     pub(super) async fn forget(&self, tenant: &TenantId) {
-        self.generation.fetch_add(1, Ordering::SeqCst);
+        self.gate.advance();
         self.tenants.invalidate(tenant).await;
     }
 
     async fn read_tenant(&self, tenant: &TenantId) -> Result<Arc<[Arc<Enabled>]>> {
+        let generation = self.gate.generation();
         let mut reader = self.db.read(tenant).await?;
         let rows = plugins::list_running(&mut reader, tenant).await?;
         if rows.is_empty() {
             return Ok(Arc::new([]));
         }
-        let home = plugins::tenant_facts(&mut reader, tenant).await?;
+        let home = Arc::new(read_home(&mut reader, tenant).await?);
         drop(reader);
-        let home = Arc::new(Home::from(home.ok_or_else(|| Error::not_found(RecordKind::Tenant, tenant))?));
         let mut all = Vec::with_capacity(rows.len());
         for row in rows {
             let facts = self.facts(&row.digest, &row.plugin, &row.package_version).await?;
-            let grants = row.grants.0.and(facts.manifest.wanted());
+            let grants = row.grants.0.and(&facts.manifest.wanted());
             all.push(Arc::new(Enabled {
                 tenant: tenant.clone(),
                 plugin: row.plugin.into(),
                 package_version: row.package_version,
                 digest: row.digest,
                 version: Some(row.version),
+                generation,
+                permissions: permissions_of(&grants),
                 grants,
-                permissions: permissions_of(grants),
                 settings: row.settings.into(),
                 facts,
                 home: Arc::clone(&home),
@@ -200,8 +211,9 @@ impl Registry {
     /// A package as a tenant is about to enable it.
     pub(super) async fn candidate(&self, tenant: &TenantId, package: &Package) -> Result<Enabled> {
         let facts = self.facts(&package.digest, &package.name, &package.version).await?;
+        let generation = self.gate.generation();
         let mut reader = self.db.read(tenant).await?;
-        let home = plugins::tenant_facts(&mut reader, tenant).await?;
+        let home = read_home(&mut reader, tenant).await?;
         drop(reader);
         Ok(Enabled {
             tenant: tenant.clone(),
@@ -209,11 +221,12 @@ impl Registry {
             package_version: package.version.clone(),
             digest: package.digest.clone(),
             version: None,
+            generation,
             grants: Grants::default(),
             permissions: Arc::new([]),
             settings: "{}".into(),
             facts,
-            home: Arc::new(home.ok_or_else(|| Error::not_found(RecordKind::Tenant, tenant))?.into()),
+            home: Arc::new(home),
         })
     }
 
@@ -282,4 +295,12 @@ impl Registry {
         let (actions, panels, jobs) = (point!(actions), point!(panels), point!(jobs));
         Ok(Loaded { pre, lifecycle, events, hooks, actions, panels, jobs })
     }
+}
+
+async fn read_home(reader: &mut Tx, tenant: &TenantId) -> Result<Home> {
+    let facts = plugins::tenant_facts(reader, tenant).await?;
+    let TenantFacts { locale, time_zone, currency } =
+        facts.ok_or_else(|| Error::not_found(RecordKind::Tenant, tenant))?;
+    let fields = Fields::of(models::find(reader, tenant).await?);
+    Ok(Home { locale: Locale::from_tag(&locale), time_zone, currency, fields })
 }

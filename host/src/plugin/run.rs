@@ -10,9 +10,10 @@ use metrics::{counter, histogram};
 use super::PluginHost;
 use super::call::{Answer, Call, Failure, invoke};
 use super::commit::{Commit, is_stale};
+use super::gate::Refused;
 use super::invocation::{Beginning, Invocation, Line, Log};
 use super::registry::Enabled;
-use crate::db::plugins::{LogLine, append_log};
+use crate::db::plugins::{LogLine, add_denials, append_log};
 use crate::domain::actor::{Actor, Cause, Principal};
 use crate::domain::code::FailureCode;
 use crate::domain::ids::{LogId, TenantId};
@@ -20,7 +21,7 @@ use crate::domain::permission::{Permission, Role};
 use crate::domain::point::Point;
 use crate::error::{Error, Fault, Result};
 use crate::metrics::{PLUGIN_CALLS, PLUGIN_FUEL, PLUGIN_RERUNS, PLUGIN_SECONDS};
-use crate::ops::plugins::{Ack, PointHealth};
+use crate::ops::plugins::{Ack, Denial, PointHealth};
 
 /// How often an invocation is run: once, and again after a conflict.
 pub(super) const ATTEMPTS_MAX: u32 = 4;
@@ -51,7 +52,18 @@ impl PluginHost {
         let now = core.now();
         let seed = core.ids.next(now);
         let seed = u64::try_from(seed & u128::from(u64::MAX)).expect("masked to 64 bits");
-        Ok(Beginning { core, enabled: Arc::clone(enabled), actor, point, items: 1, attempt: 0, now, seed })
+        let gate = Arc::clone(&self.gate);
+        Ok(Beginning {
+            core,
+            gate,
+            enabled: Arc::clone(enabled),
+            actor,
+            point,
+            items: 1,
+            attempt: 0,
+            now,
+            seed,
+        })
     }
 
     /// Runs `call` and commits its effects.
@@ -90,6 +102,7 @@ impl PluginHost {
         let (invocation, outcome) = invoke(&self.sandbox, &loaded, beginning, (call, attempt)).await;
         drop(slot);
         self.meter(&invocation, started, outcome.as_ref().err());
+        self.write_denials(enabled, invocation.denied()).await;
         match outcome {
             Ok(answer) => {
                 let commit = self.finish(invocation, &answer, effects).await;
@@ -139,8 +152,8 @@ impl PluginHost {
         if now.is_some_and(|now| now.version == version) {
             return Ok(());
         }
-        self.registry.forget(&enabled.tenant).await;
-        Err(Error::unavailable(format!("the rights of `{}` have changed while it ran", enabled.plugin)))
+        self.forget(&enabled.tenant, &enabled.plugin).await;
+        Err(rights_changed(enabled))
     }
 
     /// Counts and logs a failure, and answers it as the caller's error.
@@ -188,6 +201,47 @@ impl PluginHost {
         });
         if let Err(error) = written.await {
             tracing::warn!(%error, plugin = %enabled.plugin, "cannot write a plugin's log");
+        }
+    }
+
+    /// Logs why the host does not take what a guest has answered.
+    pub(super) async fn log_failure(
+        &self,
+        enabled: &Enabled,
+        point: Point,
+        (code, message): (&'static str, &str),
+    ) {
+        let Ok(core) = self.core() else { return };
+        let mut log = Log::default();
+        log.push("failure", Some(code), message);
+        self.write_log(enabled, lines(&core, &log, point)).await;
+    }
+
+    /// Counts what was refused. Many refusals become few rows; the plugin's resource adds those that
+    /// are not written yet.
+    pub(super) async fn write_denials(
+        &self,
+        enabled: &Enabled,
+        denied: impl Iterator<Item = (Refused, u64)>,
+    ) {
+        let Ok(core) = self.core() else { return };
+        let now = core.now();
+        let due = denied.filter_map(|(what, times)| {
+            let count = self.gate.count_denied(enabled, what, times, now);
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            let (grant, function) = (what.0.to_string(), what.1.to_owned());
+            (count > 0).then_some(Denial { grant, function, count, last_at: now })
+        });
+        let due: Vec<Denial> = due.collect();
+        if due.is_empty() {
+            return;
+        }
+        let state = (enabled.tenant.clone(), Arc::clone(&enabled.plugin), due);
+        let written = core.db.write(&enabled.tenant, state, |tx, (tenant, plugin, due)| {
+            Box::pin(add_denials(tx, tenant, plugin, due))
+        });
+        if let Err(error) = written.await {
+            tracing::warn!(%error, plugin = %enabled.plugin, "cannot write what a plugin was denied");
         }
     }
 
@@ -241,6 +295,11 @@ impl PluginHost {
         });
         points.filter(|health| health.runs > 0).collect()
     }
+}
+
+/// An invocation that has lost the rights with which it began.
+pub(super) fn rights_changed(enabled: &Enabled) -> Error {
+    Error::unavailable(format!("the rights of `{}` have changed while it ran", enabled.plugin))
 }
 
 /// An invocation met a conflict at every attempt.

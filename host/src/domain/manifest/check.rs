@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 
 use super::{Manifest, Schedule};
+use crate::domain::check::Faults;
 use crate::domain::code::FaultCode;
 use crate::domain::point::Point;
 use crate::domain::schedule;
@@ -20,6 +21,7 @@ pub(super) fn faults(manifest: &Manifest) -> Vec<Fault> {
     check_jobs(manifest, &mut faults);
     check_routes(manifest, &mut faults);
     check_points(manifest, &mut faults);
+    check_grants(manifest, &mut faults);
     faults
 }
 
@@ -126,6 +128,12 @@ fn check_routes(manifest: &Manifest, faults: &mut Vec<Fault>) {
             faults.push(Fault::plain(place("input"), FaultCode::NoBody { method }));
         }
     }
+}
+
+fn check_grants(manifest: &Manifest, faults: &mut Vec<Fault>) {
+    let mut wrong = Faults::default();
+    manifest.asked(&mut wrong);
+    faults.append(&mut wrong.into_vec());
 }
 
 /// Budgets and failure modes belong to extension points that are declared.

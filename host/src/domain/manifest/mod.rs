@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
+use super::check::Faults;
 use super::code::FaultCode;
 use super::grant::Grants;
 use super::point::Point;
@@ -117,10 +118,19 @@ impl Manifest {
         if faults.is_empty() { Ok(manifest) } else { Err(faults) }
     }
 
-    /// The grants that it asks for.
+    /// The grants that it asks for, with their parameters.
     #[must_use]
     pub fn wanted(&self) -> Grants {
-        self.grants.iter().map(|grant| grant.name).collect()
+        self.asked(&mut Faults::default())
+    }
+
+    fn asked(&self, faults: &mut Faults) -> Grants {
+        let mut asked = Grants::default();
+        for (position, WantedGrant { name, parameters, .. }) in self.grants.iter().enumerate() {
+            let pointer = format!("/grants/{position}/parameters");
+            asked.insert(*name, parameters.clone().asked(*name, &pointer, faults));
+        }
+        asked
     }
 
     /// The collection of this name.

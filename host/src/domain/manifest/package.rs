@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::domain::actor::Locale;
 use crate::domain::grant::Grant;
+use crate::domain::parameters::StatedParameters;
 use crate::domain::point::Point;
 
 /// A text in the two languages.
@@ -37,10 +38,9 @@ pub struct WantedGrant {
     pub name: Grant,
     /// Why.
     pub reason: Texts,
-    /// What it asks for within the grant: fields, hosts, plugins, rate. Kept as
-    /// written; the shape is checked, and what it means is the grant's matter.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parameters: Option<Map<String, Value>>,
+    /// How far it shall go.
+    #[serde(default, skip_serializing_if = "StatedParameters::is_silent")]
+    pub parameters: StatedParameters,
 }
 
 /// A part that a plugin is built from.

@@ -17,6 +17,17 @@ pub enum OnFailure {
     Allow,
 }
 
+impl OnFailure {
+    /// The name in manifests.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Allow => "allow",
+        }
+    }
+}
+
 /// A hook before a save.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Hook {
@@ -175,6 +186,19 @@ pub enum OrderFact {
     FirstAt,
     /// When the last was placed, in seconds since 1970.
     LastAt,
+}
+
+impl OrderFact {
+    /// The name in manifests.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::SpendMinor => "spend_minor",
+            Self::FirstAt => "first_at",
+            Self::LastAt => "last_at",
+        }
+    }
 }
 
 /// Where the numbers of a column come from.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::package::Texts;
 use crate::domain::code::TypeName;
+use crate::domain::field_class::FieldClass;
 use crate::domain::grant::Grant;
 use crate::domain::permission::Role;
 
@@ -130,4 +131,7 @@ pub struct Field {
     /// Who may read it beside owners and admins; whoever may read the record, if empty.
     #[serde(default)]
     pub roles: Vec<Role>,
+    /// How close it is to a person.
+    #[serde(default)]
+    pub class: FieldClass,
 }

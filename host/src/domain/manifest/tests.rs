@@ -74,7 +74,7 @@ fn the_documented_manifest_is_one_and_has_every_section() {
     }
     assert_eq!(manifest.license.as_deref(), Some("Apache-2.0"));
     assert_eq!(manifest.sbom.as_ref().unwrap().components.len(), 1);
-    assert_eq!(manifest.grants[1].parameters.as_ref().unwrap()["rate"]["count"], 60);
+    assert_eq!(manifest.grants[1].parameters.rate.unwrap().count, 60);
     assert_eq!(manifest.scoring[0].columns[0].source, ColumnSource::Orders(OrderFact::Count));
     assert_eq!(manifest.routes[0].params().collect::<Vec<_>>(), ["customer"]);
     assert_eq!(manifest.budgets[&Point::Jobs].outbound_requests, Some(20));

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{PointHealth, packages};
+use super::sheet::{InstallSheet, opens};
+use super::{Denial, PointHealth, packages};
 use crate::clock::Timestamp;
 use crate::db::plugins::{self, Enablement, LogLine, Package};
 use crate::domain::actor::{Actor, Locale};
 use crate::domain::code::RecordKind;
-use crate::domain::contract::{event_grant, import_grant};
-use crate::domain::grant::Grant;
-use crate::domain::manifest::{EntityKind, Manifest, Schedule};
+use crate::domain::grant::{Grant, Granted};
+use crate::domain::manifest::{EntityKind, Schedule};
 use crate::domain::permission::{Permission, Role};
 use crate::error::{Error, Result};
 use crate::ops::{self, Core};
@@ -23,8 +23,9 @@ const FAILURES_SHOWN: i64 = 10;
 /// What a plugin asks for, and why.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct AskedGrant {
-    /// The grant.
-    pub name: Grant,
+    /// The grant, on the parameters that it asks for.
+    #[serde(flatten)]
+    pub grant: Granted,
     /// Why, in the reader's language.
     pub reason: String,
     /// The host functions, events and hooks that it opens.
@@ -79,8 +80,7 @@ pub struct EnablementView {
     /// Grows with every change; the entity tag.
     pub version: i64,
     /// What it may do.
-    #[schema(value_type = Vec<Grant>)]
-    pub grants: Vec<Grant>,
+    pub grants: Vec<Granted>,
     /// Its settings.
     #[schema(value_type = Object)]
     pub settings: Value,
@@ -99,7 +99,7 @@ impl From<Enablement> for EnablementView {
             state: row.state,
             plugin_version: row.package_version,
             version: row.version,
-            grants: row.grants.0.iter().collect(),
+            grants: row.grants.0.with_parameters().collect(),
             settings: row.settings.0,
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -139,13 +139,15 @@ pub struct PluginDetails {
     pub health: Vec<PointHealth>,
     /// Its last failures, the latest first, with the guest's backtrace.
     pub last_failures: Vec<LogLine>,
+    /// What it was refused for want of a grant.
+    pub denials: Vec<Denial>,
 }
 
-/// Every plugin of the host, by name.
+/// The plugins of the host in whose name, publisher or description every word of `query` stands, by name.
 ///
 /// # Errors
 /// `Forbidden`.
-pub async fn list(core: &Core, actor: &Actor) -> Result<Vec<PluginSummary>> {
+pub async fn list(core: &Core, actor: &Actor, query: &str) -> Result<Vec<PluginSummary>> {
     ops::require(actor, Permission::PluginRead)?;
     let packages = packages::list(core).await?;
     let mut reader = core.db.read(&actor.tenant).await?;
@@ -161,7 +163,24 @@ pub async fn list(core: &Core, actor: &Actor) -> Result<Vec<PluginSummary>> {
         let row = rows.remove(&name);
         summary(versions, row, actor.locale)
     });
-    Ok(summaries.map(|(summary, _)| summary).collect())
+    let found = summaries.map(|(summary, _)| summary).filter(|summary| has_words(summary, query));
+    Ok(found.collect())
+}
+
+fn has_words(summary: &PluginSummary, query: &str) -> bool {
+    let PluginSummary { name, publisher, description, .. } = summary;
+    let text = format!("{name} {publisher} {description}").to_lowercase();
+    query.to_lowercase().split_whitespace().all(|word| text.contains(word))
+}
+
+/// The install sheet of a version; of the newest, if none is named.
+///
+/// # Errors
+/// `Forbidden`; `NotFound`.
+pub async fn sheet(core: &Core, actor: &Actor, name: &str, version: Option<&str>) -> Result<InstallSheet> {
+    ops::require(actor, Permission::PluginRead)?;
+    let package = packages::find(core, name, version).await?;
+    Ok(InstallSheet::of(&package.manifest.0, &package.imports.0, &package.exports.0))
 }
 
 /// One plugin. What its manifest says is that of the enabled version, else of the newest.
@@ -176,6 +195,7 @@ pub async fn find(core: &Core, actor: &Actor, name: &str) -> Result<PluginDetail
     let mut reader = core.db.read(&actor.tenant).await?;
     let row = plugins::find_enablement(&mut reader, &actor.tenant, name).await?;
     let last_failures = plugins::last_failures(&mut reader, &actor.tenant, name, FAILURES_SHOWN).await?;
+    let denials = plugins::list_denials(&mut reader, &actor.tenant, name).await?;
     drop(reader);
     let (summary, package) =
         summary(versions, row, actor.locale).ok_or_else(|| Error::not_found(RecordKind::Plugin, name))?;
@@ -199,9 +219,26 @@ pub async fn find(core: &Core, actor: &Actor, name: &str) -> Result<PluginDetail
         events: manifest.events.subscribe,
         settings_schema: manifest.settings.schema,
         health: core.plugins()?.health(&actor.tenant, name),
+        denials: with_waiting(denials, core.plugins()?.denials(&actor.tenant, name)),
         summary,
         last_failures,
     })
+}
+
+/// Adds what this process has not written down yet.
+fn with_waiting(mut denials: Vec<Denial>, waiting: Vec<Denial>) -> Vec<Denial> {
+    for one in waiting {
+        let known =
+            denials.iter_mut().find(|known| known.grant == one.grant && known.function == one.function);
+        match known {
+            Some(known) => {
+                known.count += one.count;
+                known.last_at = known.last_at.max(one.last_at);
+            }
+            None => denials.push(one),
+        }
+    }
+    denials
 }
 
 fn summary(
@@ -216,10 +253,13 @@ fn summary(
     let position = versions.iter().position(|package| package.version == *shown)?;
     let package = versions.swap_remove(position);
     let manifest = &package.manifest.0;
-    let grants = manifest.grants.iter().map(|wanted| AskedGrant {
-        name: wanted.name,
-        reason: wanted.reason.get(locale).to_owned(),
-        opens: opens(manifest, &package.imports.0, wanted.name),
+    let reasons = manifest.grants.iter().map(|wanted| (wanted.name, wanted.reason.get(locale).to_owned()));
+    let reasons: HashMap<Grant, String> = reasons.collect();
+    let grants = manifest.wanted();
+    let grants = grants.with_parameters().map(|grant| AskedGrant {
+        reason: reasons.get(&grant.name).cloned().unwrap_or_default(),
+        opens: opens(manifest, &package.imports.0, grant.name),
+        grant,
     });
     let summary = PluginSummary {
         name: manifest.name.clone(),
@@ -231,16 +271,4 @@ fn summary(
         enablement: row.map(EnablementView::from),
     };
     Some((summary, package))
-}
-
-/// What a grant opens to this plugin, as far as its bytes and manifest go.
-fn opens(manifest: &Manifest, imports: &[String], grant: Grant) -> Vec<String> {
-    let imports = imports.iter().filter(|import| {
-        import.split_once('.').and_then(|(interface, function)| import_grant(interface, function))
-            == Some(grant)
-    });
-    let events = manifest.events.subscribe.iter().filter(|event| event_grant(event) == Some(grant));
-    let hooks = manifest.hooks.iter().filter(|hook| hook.entity.hook_grant() == grant);
-    let hooks = hooks.map(|hook| format!("hook on {}", hook.entity.as_str()));
-    imports.cloned().chain(events.map(|event| format!("event {event}"))).chain(hooks).collect()
 }

@@ -15,11 +15,13 @@ use crate::db::Tx;
 use crate::db::plugins::{self, Enablement, EnablementRow};
 use crate::domain::actor::Actor;
 use crate::domain::audit::Entry;
+use crate::domain::check::Faults;
 use crate::domain::code::{FaultCode, RecordKind};
 use crate::domain::field::{FieldDeclaration, FieldEntity, FieldType, Label};
-use crate::domain::grant::{Grant, Grants};
+use crate::domain::grant::Grants;
 use crate::domain::ids::TenantId;
 use crate::domain::manifest::{EntityKind, Field, Manifest, ScalarType};
+use crate::domain::parameters::GrantRequest;
 use crate::domain::permission::Permission;
 use crate::domain::schedule::next_due;
 use crate::domain::schema::Schema;
@@ -33,9 +35,10 @@ pub struct NewEnablement {
     /// The version; the newest that is installed, if absent.
     #[schema(max_length = 64)]
     pub version: Option<String>,
-    /// What the plugin may do: all or some of what it asks for. All, if absent.
+    /// What the plugin may do: all or some of what it asks for, on its parameters or narrower ones. If
+    /// absent, what it was granted before; all that it asks for, if nobody has decided yet.
     #[schema(max_items = 32)]
-    pub grants: Option<Vec<Grant>>,
+    pub grants: Option<Vec<GrantRequest>>,
     /// Its settings; what is left out has the manifest's defaults.
     #[schema(value_type = Option<Object>)]
     pub settings: Option<Value>,
@@ -50,7 +53,7 @@ pub struct NewEnablement {
 pub struct EnablementPatch {
     /// What it may do from now on.
     #[schema(max_items = 32)]
-    pub grants: Option<Vec<Grant>>,
+    pub grants: Option<Vec<GrantRequest>>,
     /// A JSON Merge Patch over its settings.
     #[schema(value_type = Option<Object>)]
     pub settings: Option<Value>,
@@ -79,7 +82,12 @@ pub async fn enable(core: &Core, actor: &Actor, plugin: &str, request: NewEnable
     let before = find_row(core, &actor.tenant, plugin).await?;
     let manifest = &package.manifest.0;
     let mut faults = Vec::new();
-    let grants = check_grants(manifest, request.grants.as_deref(), &mut faults);
+    let grants = match (request.grants, &before) {
+        (Some(granted), _) => check_grants(manifest, granted, &mut faults),
+        // Another version may ask for more, and does not get it by itself.
+        (None, Some(before)) => before.grants.0.and(&manifest.wanted()),
+        (None, None) => manifest.wanted(),
+    };
     let settings = request.settings.or_else(|| before.as_ref().map(|row| row.settings.0.clone()));
     let settings = check_settings(manifest, settings.unwrap_or_else(|| json!({})), &mut faults)?;
     if !faults.is_empty() {
@@ -94,7 +102,7 @@ pub async fn enable(core: &Core, actor: &Actor, plugin: &str, request: NewEnable
         package_version: package.version.clone(),
         state: "enabled",
         version: before.as_ref().map_or(1, |row| row.version + 1),
-        grants,
+        grants: grants.clone(),
         settings: settings.clone(),
         at: core.now(),
     };
@@ -123,8 +131,8 @@ pub async fn change(
     let package = packages::find(core, plugin, Some(&before.package_version)).await?;
     let manifest = package.manifest.0;
     let mut faults = Vec::new();
-    let grants = match &patch.grants {
-        Some(wanted) => check_grants(&manifest, Some(wanted), &mut faults),
+    let grants = match patch.grants {
+        Some(granted) => check_grants(&manifest, granted, &mut faults),
         None => before.grants.0,
     };
     let mut settings = before.settings.0;
@@ -190,21 +198,29 @@ async fn find_row(core: &Core, tenant: &TenantId, plugin: &str) -> Result<Option
     plugins::find_enablement(&mut reader, tenant, plugin).await
 }
 
-/// Never more than it asks for.
-fn check_grants(manifest: &Manifest, granted: Option<&[Grant]>, faults: &mut Vec<Fault>) -> Grants {
+/// Never more than it asks for, and with no wider parameters.
+fn check_grants(manifest: &Manifest, granted: Vec<GrantRequest>, faults: &mut Vec<Fault>) -> Grants {
     let wanted = manifest.wanted();
-    let Some(granted) = granted else { return wanted };
-    for (position, grant) in granted.iter().enumerate() {
-        if !wanted.has(*grant) {
-            let message = format!("`{}` does not ask for the grant `{grant}`", manifest.name);
-            faults.push(Fault::new(
-                format!("/grants/{position}"),
-                FaultCode::NotAskedFor { grant: grant.to_string() },
-                message,
-            ));
+    let mut grants = Grants::default();
+    let mut wrong = Faults::default();
+    for (position, request) in granted.into_iter().enumerate() {
+        let GrantRequest { name: grant, parameters } = request;
+        let pointer = format!("/grants/{position}");
+        if grants.has(grant) {
+            wrong.plain(&pointer, FaultCode::NotUnique);
+        }
+        match wanted.parameters(grant) {
+            Some(asked) => {
+                let pointer = format!("{pointer}/parameters");
+                grants.insert(grant, parameters.approved(grant, asked, &pointer, &mut wrong));
+            }
+            None => {
+                wrong.plain(pointer, FaultCode::NotAskedFor { grant: grant.to_string() });
+            }
         }
     }
-    granted.iter().copied().collect::<Grants>().and(wanted)
+    faults.append(&mut wrong.into_vec());
+    grants
 }
 
 fn check_settings(manifest: &Manifest, mut settings: Value, faults: &mut Vec<Fault>) -> Result<Value> {
@@ -306,6 +322,7 @@ fn declarations(manifest: &Manifest) -> Vec<FieldDeclaration> {
         },
         label: Label::new(&field.label.en, &field.label.zh_cn),
         roles: field.roles.clone(),
+        class: field.class,
     };
     manifest.fields.iter().map(declaration).collect()
 }

@@ -6,6 +6,8 @@ pub mod catalogue;
 pub mod data;
 pub mod enablement;
 pub mod packages;
+pub mod sheet;
+mod sheet_text;
 
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::db::Tx;
+pub use crate::db::plugins::Denial;
 use crate::db::plugins::Package;
 use crate::domain::actor::Actor;
 use crate::domain::event::Subject;
@@ -254,6 +257,12 @@ pub trait Plugins: Send + Sync + 'static {
 
     /// Tells that a tenant has changed grants or settings of a plugin.
     fn changed<'a>(&'a self, tenant: &'a TenantId, plugin: &'a str) -> BoxFuture<'a, ()>;
+
+    /// Tells that a tenant has changed its fields, whose classes say who may see them.
+    fn model_changed<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, ()>;
+
+    /// What a plugin was denied, as far as this process has not written it down yet.
+    fn denials(&self, tenant: &TenantId, plugin: &str) -> Vec<Denial>;
 
     /// How the extension points of a plugin have fared in this process.
     fn health(&self, tenant: &TenantId, plugin: &str) -> Vec<PointHealth>;

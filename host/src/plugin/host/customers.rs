@@ -1,15 +1,17 @@
 //! `customers`: the tenant's customers, and the plugin's own fields on them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hospes_bindings::hospes::plugin::customers::{FieldValue, Host, Patch, Search};
 use hospes_bindings::hospes::plugin::types;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::json::{self, DOCUMENT_BYTES_MAX};
-use super::{Access, Answered, Invocation, answer, invalid};
+use super::{Access, Answered, Invocation, answer, invalid, shown};
 use crate::clock::Timestamp;
 use crate::domain::customer::{Customer, CustomerPatch, NewCustomer};
 use crate::domain::field::{Model, Scalar};
@@ -71,7 +73,8 @@ impl Invocation {
         let prepared = ids.iter().flatten().filter_map(|id| self.buffer.pending.customer(id).flatten());
         let prepared = customers::show_prepared(&self.core, &self.actor, prepared.cloned().collect()).await?;
         found.extend(prepared.into_iter().map(|customer| (customer.id.clone(), customer)));
-        Ok(ids.into_iter().map(|id| found.get(&id?).map(entity)).collect())
+        let shown = |customer| entity(self, customer);
+        Ok(ids.into_iter().map(|id| found.get(&id?).map(shown)).collect())
     }
 
     async fn customers_query(&mut self, search: Search) -> Answered<types::EntityPage> {
@@ -84,6 +87,7 @@ impl Invocation {
         }
         let model = fields::readable(&self.core, &self.actor).await?;
         let conditions = conditions(&model, &search.conditions)?;
+        self.check_conditions(&conditions)?;
         let (cursor, after) = match search.cursor.as_deref().map(read_cursor).transpose()? {
             Some((cursor, after)) => (Some(cursor), after),
             None => (None, String::new()),
@@ -101,9 +105,34 @@ impl Invocation {
         let mut shown: Vec<&Customer> = read.chain(own).collect();
         shown.sort_by(|one, other| one.id.cmp(&other.id));
         Ok(types::EntityPage {
-            entities: shown.into_iter().map(entity).collect(),
+            entities: shown.into_iter().map(|customer| entity(self, customer)).collect(),
             cursor: page.next_cursor.map(|cursor| write_cursor(&cursor, &last)),
         })
+    }
+
+    /// To filter by a field is to read it.
+    fn check_conditions(&mut self, conditions: &[Condition]) -> Answered<()> {
+        let (enabled, actor) = (Arc::clone(&self.enabled), self.actor.clone());
+        let Some(sight) = enabled.sight(Grant::CustomersRead, &actor) else { return Ok(()) };
+        let closed = conditions.iter().find_map(|condition| match &condition.operand {
+            Operand::Core(_) => None,
+            Operand::Field { namespace, name } => sight.closed_to_condition(namespace, name),
+        });
+        match closed {
+            Some(closed) => Err(self.closed(Grant::CustomersRead, "customers.query", &closed)),
+            None => Ok(()),
+        }
+    }
+
+    /// What the grant does not open may not be written either.
+    fn check_body(&mut self, what: &'static str, body: &Value) -> Answered<()> {
+        let (enabled, actor) = (Arc::clone(&self.enabled), self.actor.clone());
+        let closed =
+            enabled.sight(Grant::CustomersWrite, &actor).and_then(|sight| sight.closed_to_patch(body));
+        match closed {
+            Some(closed) => Err(self.closed(Grant::CustomersWrite, what, &closed)),
+            None => Ok(()),
+        }
     }
 
     /// Customers that this invocation has prepared, behind `after`, for which the conditions hold.
@@ -117,7 +146,10 @@ impl Invocation {
         self.enter(Grant::CustomersWrite, "customers.create-many", Access::Write(bodies.len()), WRITES_MAX)?;
         let mut news: Vec<NewCustomer> = Vec::with_capacity(bodies.len());
         for (position, body) in bodies.iter().enumerate() {
-            news.push(typed(&format!("/{position}"), body)?);
+            let pointer = format!("/{position}");
+            let body = json::parse(&pointer, body, DOCUMENT_BYTES_MAX)?;
+            self.check_body("customers.create-many", &body)?;
+            news.push(typed(&pointer, body)?);
         }
         let mut changes = Vec::with_capacity(news.len());
         for (position, new) in news.into_iter().enumerate() {
@@ -135,7 +167,10 @@ impl Invocation {
         let mut changes = Vec::with_capacity(patches.len());
         for (position, patch) in patches.into_iter().enumerate() {
             let id = customer_id(&patch.id)?;
-            let body: CustomerPatch = typed(&format!("/{position}/body"), &patch.body)?;
+            let pointer = format!("/{position}/body");
+            let body = json::parse(&pointer, &patch.body, DOCUMENT_BYTES_MAX)?;
+            self.check_body("customers.update-many", &body)?;
+            let body: CustomerPatch = typed(&pointer, body)?;
             let expected = (&id, patch.expected_version);
             let change = customers::prepare_update(&self.core, &self.actor, expected, body, &pending).await;
             let change = change.map_err(|error| below(position, error))?;
@@ -171,12 +206,9 @@ impl Invocation {
     }
 }
 
-fn entity(customer: &Customer) -> types::Entity {
-    types::Entity {
-        id: customer.id.to_string(),
-        version: customer.version,
-        body: customer.to_json().to_string(),
-    }
+fn entity(invocation: &Invocation, customer: &Customer) -> types::Entity {
+    let body = shown(invocation, Grant::CustomersRead, customer.to_json());
+    types::Entity { id: customer.id.to_string(), version: customer.version, body }
 }
 
 pub(super) fn customer_id(text: &str) -> Answered<CustomerId> {
@@ -187,8 +219,7 @@ pub(super) fn customer_id(text: &str) -> Answered<CustomerId> {
 }
 
 /// A document that must be of the host's type.
-pub(super) fn typed<T: DeserializeOwned>(pointer: &str, text: &str) -> Answered<T> {
-    let value = json::parse(pointer, text, DOCUMENT_BYTES_MAX)?;
+fn typed<T: DeserializeOwned>(pointer: &str, value: Value) -> Answered<T> {
     serde_json::from_value(value).map_err(|error| invalid(pointer, "invalid", error.to_string()))
 }
 
@@ -259,7 +290,7 @@ fn holds(condition: &Condition, customer: &Customer) -> bool {
 }
 
 /// A field's JSON as a value of the condition's type.
-fn like(model: &Scalar, held: &serde_json::Value) -> Option<Scalar> {
+fn like(model: &Scalar, held: &Value) -> Option<Scalar> {
     match model {
         Scalar::Text(_) => held.as_str().map(|held| Scalar::Text(held.to_owned())),
         Scalar::Integer(_) => held.as_i64().map(Scalar::Integer),

@@ -36,7 +36,7 @@ impl Host for Invocation {
 
 impl Invocation {
     /// The host keeps no files yet.
-    fn no_files<T>(&mut self, what: &str, access: Access, most: usize) -> Answered<T> {
+    fn no_files<T>(&mut self, what: &'static str, access: Access, most: usize) -> Answered<T> {
         self.enter(Grant::FilesOwn, what, access, most)?;
         Err(Error::unavailable("this host keeps no files").into())
     }

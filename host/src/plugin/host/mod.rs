@@ -21,7 +21,9 @@ use hospes_bindings::hospes::plugin::types;
 
 use super::buffer::Stale;
 use super::invocation::Invocation;
+use super::run::rights_changed;
 use crate::domain::grant::Grant;
+use crate::domain::sight::Closed;
 use crate::error::{self, Error};
 
 /// Why a guest is ended from within a host call.
@@ -126,9 +128,12 @@ enum Access {
 
 impl Invocation {
     /// Checks right and budget of a host call over `most` items at the utmost.
-    fn enter(&mut self, grant: Grant, what: &str, access: Access, most: usize) -> Answered<()> {
+    fn enter(&mut self, grant: Grant, what: &'static str, access: Access, most: usize) -> Answered<()> {
+        if !self.gate.is_current(&self.enabled) {
+            return Err(Refusal::Ended(Abort::Host(rights_changed(&self.enabled))));
+        }
         if !self.enabled.grants.has(grant) {
-            self.note_denied(grant, what);
+            self.note_denied((grant, what), &format!("the tenant has not granted `{grant}`"));
             return Err(types::Error::Denied(grant.to_string()).into());
         }
         self.usage.calls = self.usage.calls.saturating_add(1);
@@ -152,8 +157,31 @@ impl Invocation {
         if *used > budget {
             return Err(limit(format!("{budget} rows {verb} by one invocation")));
         }
+        let items = u32::try_from(count.max(1)).unwrap_or(u32::MAX);
+        if !self.gate.take(&self.enabled, grant, items, self.core.now()) {
+            let told = format!("the rate of the grant `{grant}`");
+            self.note_denied((grant, what), &format!("{told} is used up"));
+            return Err(limit(told));
+        }
         Ok(())
     }
+
+    /// The refusal to read or write a field that the grant does not open.
+    fn closed(&mut self, grant: Grant, what: &'static str, closed: &Closed) -> Refusal {
+        let Closed { path, class } = closed;
+        let why = format!("`{path}` is {class}; grant `{grant} classes={class}` or `{grant} fields={path}`");
+        self.note_denied((grant, what), &why);
+        Refusal::Told(types::Error::Denied(format!("{grant} classes={class}: `{path}`")))
+    }
+}
+
+/// A record as a grant shows it.
+fn shown(invocation: &Invocation, grant: Grant, mut body: serde_json::Value) -> String {
+    match invocation.enabled.sight(grant, &invocation.actor) {
+        Some(sight) => sight.hide(&mut body),
+        None => body = serde_json::Value::Null,
+    }
+    body.to_string()
 }
 
 impl Invocation {

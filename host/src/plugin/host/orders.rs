@@ -6,7 +6,7 @@ use hospes_bindings::hospes::plugin::orders::{Host, Search};
 use hospes_bindings::hospes::plugin::types;
 
 use super::customers::customer_id;
-use super::{Access, Answered, Invocation, answer, invalid};
+use super::{Access, Answered, Invocation, answer, invalid, shown};
 use crate::clock::Timestamp;
 use crate::domain::grant::Grant;
 use crate::domain::ids::OrderId;
@@ -40,7 +40,8 @@ impl Invocation {
             self.buffer.see_record("order", order.id.as_str(), order.version)?;
             found.insert(order.id.clone(), order);
         }
-        Ok(ids.into_iter().map(|id| found.get(&id?).map(entity)).collect())
+        let shown = |id: Option<OrderId>| found.get(&id?).map(|order| entity(self, order));
+        Ok(ids.into_iter().map(shown).collect())
     }
 
     async fn orders_query(&mut self, search: Search) -> Answered<types::EntityPage> {
@@ -57,10 +58,12 @@ impl Invocation {
         };
         let page = PageRequest::new(Some(search.limit), search.cursor);
         let page = orders::list(&self.core, &self.actor, (&filter, OrderSort::OrderedAt), &page).await?;
-        Ok(types::EntityPage { entities: page.items.iter().map(entity).collect(), cursor: page.next_cursor })
+        let entities = page.items.iter().map(|order| entity(self, order)).collect();
+        Ok(types::EntityPage { entities, cursor: page.next_cursor })
     }
 }
 
-fn entity(order: &Order) -> types::Entity {
-    types::Entity { id: order.id.to_string(), version: order.version, body: order.to_json().to_string() }
+fn entity(invocation: &Invocation, order: &Order) -> types::Entity {
+    let body = shown(invocation, Grant::OrdersRead, order.to_json());
+    types::Entity { id: order.id.to_string(), version: order.version, body }
 }

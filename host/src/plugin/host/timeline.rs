@@ -7,7 +7,7 @@ use hospes_bindings::hospes::plugin::types;
 use serde_json::Value;
 
 use super::customers::{below, customer_id};
-use super::{Access, Answered, Invocation, answer, invalid, json};
+use super::{Access, Answered, Invocation, answer, invalid, json, shown};
 use crate::clock::Timestamp;
 use crate::domain::grant::Grant;
 use crate::domain::ids::CustomerId;
@@ -15,6 +15,7 @@ use crate::domain::page::PageRequest;
 use crate::domain::query::TimelineFilter;
 use crate::domain::timeline::{NewEntry, NewPluginEntry, TimelineEntry};
 use crate::ops::timeline;
+use crate::plugin::registry::Enabled;
 
 const ENTRIES_MAX: usize = 200;
 const DETAILS_BYTES_MAX: usize = 16 * 1_024;
@@ -77,10 +78,12 @@ impl Invocation {
         let last = page.items.last().map(position);
         let is_last = page.next_cursor.is_none();
         let own = own.into_iter().filter(|entry| is_last || Some(position(entry)) >= last);
-        let mut shown: Vec<TimelineEntry> = page.items.into_iter().chain(own).collect();
-        shown.sort_by_cached_key(|entry| std::cmp::Reverse(position(entry)));
+        let mut found: Vec<TimelineEntry> = page.items.into_iter().chain(own).collect();
+        found.sort_by_cached_key(|entry| std::cmp::Reverse(position(entry)));
         let cursor = page.next_cursor.zip(last).map(|(cursor, last)| write_cursor(&cursor, &last));
-        Ok(types::EntityPage { entities: shown.iter().map(entity).collect(), cursor })
+        let seen = found.iter().filter(|entry| sees(&self.enabled, entry));
+        let entities = seen.map(|entry| entity(self, entry)).collect();
+        Ok(types::EntityPage { entities, cursor })
     }
 
     /// Entries that this invocation has added, behind `after`.
@@ -104,9 +107,16 @@ fn position(entry: &TimelineEntry) -> Position {
     (entry.occurred_at.as_micros(), entry.id.to_string())
 }
 
+/// Whether the grant opens entries of this category; a plugin sees its own ones always.
+fn sees(enabled: &Enabled, entry: &TimelineEntry) -> bool {
+    let by = entry.source.as_deref().and_then(|source| source.strip_prefix("plugin:"));
+    by == Some(&*enabled.plugin) || enabled.opens_entity(Grant::TimelineRead, entry.category.as_str())
+}
+
 /// An entry never changes, so its version is 1.
-fn entity(entry: &TimelineEntry) -> types::Entity {
-    types::Entity { id: entry.id.to_string(), version: 1, body: entry.to_json().to_string() }
+fn entity(invocation: &Invocation, entry: &TimelineEntry) -> types::Entity {
+    let body = shown(invocation, Grant::TimelineRead, entry.to_json());
+    types::Entity { id: entry.id.to_string(), version: 1, body }
 }
 
 /// The database's cursor and the last entry that it is behind.
