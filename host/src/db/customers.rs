@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::filter::{Insert, Select, visible, visible_args};
+use super::filter::{Insert, Select, by_keys, keys, seen, visible};
 use super::{Arg, Json, OnConstraint as _, Tx, args, field_values, statements};
 use crate::clock::Timestamp;
 use crate::domain::actor::Visibility;
@@ -33,6 +33,12 @@ pub(crate) use list::list;
 
 statements! {
     FIND = concat!("
+        SELECT ", columns!(), "
+        FROM customers c
+        WHERE c.tenant = $1
+          AND c.id = $2
+          AND c.deleted_at IS NULL");
+    FIND_VISIBLE = concat!("
         SELECT ", columns!(), "
         FROM customers c
         WHERE c.tenant = $1
@@ -166,9 +172,8 @@ pub(crate) async fn find(
     visibility: &Visibility,
     id: &CustomerId,
 ) -> Result<Option<Customer>> {
-    let mut args = args![tenant, id];
-    args.extend(visible_args(visibility));
-    let row: Option<CustomerRow> = tx.fetch_optional(FIND, args).await?;
+    let (statement, args) = seen(visibility, (FIND, FIND_VISIBLE), args![tenant, id]);
+    let row: Option<CustomerRow> = tx.fetch_optional(statement, args).await?;
     Ok(row.map(Customer::from))
 }
 
@@ -179,12 +184,10 @@ pub(crate) async fn find_many(
     visibility: &Visibility,
     ids: &[CustomerId],
 ) -> Result<Vec<Customer>> {
-    let mut select = Select::new(
-        concat!("SELECT ", columns!(), " FROM customers c WHERE c.deleted_at IS NULL AND c.tenant = ?"),
-        args![tenant],
-    );
+    let head = by_keys!("customers" as "c", "c.id", "c.tenant = ? AND c.deleted_at IS NULL", columns!());
+    let args = vec![keys(ids.iter().map(CustomerId::as_str)), Arg::from(tenant)];
+    let mut select = Select::new_split(tx, head, args);
     select.push_visible(visibility);
-    select.push_list(" AND c.id IN", ids.iter().map(Arg::from).collect());
     let rows: Vec<CustomerRow> = select.fetch_all(tx).await?;
     Ok(rows.into_iter().map(Customer::from).collect())
 }
@@ -196,12 +199,10 @@ pub(crate) async fn find_ids(
     visibility: &Visibility,
     ids: &BTreeSet<&CustomerId>,
 ) -> Result<Vec<CustomerId>> {
-    let mut select = Select::new(
-        "SELECT c.id FROM customers c WHERE c.deleted_at IS NULL AND c.tenant = ?",
-        args![tenant],
-    );
+    let head = by_keys!("customers" as "c", "c.id", "c.tenant = ? AND c.deleted_at IS NULL", "c.id");
+    let args = vec![keys(ids.iter().map(|id| id.as_str())), Arg::from(tenant)];
+    let mut select = Select::new_split(tx, head, args);
     select.push_visible(visibility);
-    select.push_list(" AND c.id IN", ids.iter().copied().map(Arg::from).collect());
     let rows: Vec<(CustomerId,)> = select.fetch_all(tx).await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }

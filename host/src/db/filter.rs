@@ -1,18 +1,18 @@
-//! Statements whose shape depends on the caller: filtered lists, and inserts of many rows.
+//! Statements whose shape depends on the caller: filtered lists, rows by their keys, and inserts of many rows.
 //!
 //! Text is put together from static fragments alone; every value is an argument.
 //! So the only place that runs built text cannot be made to run a caller's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{SqlSafeStr as _, SqlStr};
 
-use super::{Arg, Row, Tx, args};
+use super::{Arg, Row, Sql, Tx, args};
 use crate::domain::actor::Visibility;
 use crate::error::Result;
 
-/// Rows of one insert at most: with 24 columns, far below what the engines take.
-const INSERT_ROWS_MAX: usize = 64;
+/// Rows of one insert at most: with 24 columns, a fifth of the arguments that SQLite takes.
+const INSERT_ROWS_MAX: usize = 256;
 
 /// The condition that a customer `c` is visible, with the places of its four
 /// arguments: the one rule for single reads (`$n`) and lists (`?`).
@@ -52,16 +52,58 @@ pub(super) fn visible_args(visibility: &Visibility) -> [Arg; 4] {
     [Arg::from(all), Arg::from(user), Arg::from(path), Arg::from(end)]
 }
 
-/// External ids by their source, as arguments: one statement asks for those of one source.
+/// Which of two statements for one record is run, the first for whoever sees all, and its arguments.
+///
+/// PostgreSQL would plan the second anew for each read of somebody who sees all: knowing
+/// the arguments, it can leave out the whole condition.
+pub(super) fn seen(visibility: &Visibility, (all, some): (Sql, Sql), mut args: Vec<Arg>) -> (Sql, Vec<Arg>) {
+    if *visibility == Visibility::All {
+        return (all, args);
+    }
+    args.extend(visible_args(visibility));
+    (some, args)
+}
+
+/// External ids by their source: one statement asks for those of one source.
 pub(super) fn by_source<'a>(
     identities: impl IntoIterator<Item = (&'a str, &'a str)>,
-) -> BTreeMap<&'a str, Vec<Arg>> {
-    let mut by_source: BTreeMap<&str, Vec<Arg>> = BTreeMap::new();
+) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
+    let mut by_source: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (source, external_id) in identities {
-        by_source.entry(source).or_default().push(Arg::from(external_id));
+        by_source.entry(source).or_default().insert(external_id);
     }
     by_source
 }
+
+/// Keys as one argument for [`by_keys!`], each once.
+pub(super) fn keys<'a>(keys: impl IntoIterator<Item = &'a str>) -> Arg {
+    let keys: BTreeSet<&str> = keys.into_iter().collect();
+    Arg::from(serde_json::to_string(&keys).expect("keys are plain texts"))
+}
+
+/// The rows with these keys, for [`Select::new_split`]: first the argument of [`keys`], then those of the scope,
+/// within which a key is unique.
+///
+/// The list is one JSON array, which each engine unfolds in its own way. PostgreSQL, which
+/// thinks that few rows of a table never analysed are one tenant's, walks all of them for
+/// an `IN`; a limit for each key leaves it no choice but the unique index.
+macro_rules! by_keys {
+    ($table:literal as $alias:literal, $key:literal, $scope:literal, $($columns:tt)+) => {
+        $crate::db::Sql::split(
+            concat!(
+                "SELECT ", $($columns)+, " FROM ", $table, " ", $alias,
+                " WHERE ", $key, " IN (SELECT value FROM json_each(?)) AND ", $scope
+            ),
+            concat!(
+                "SELECT ", $($columns)+, " FROM json_array_elements_text(CAST(? AS JSON)) AS keys (value)",
+                " CROSS JOIN LATERAL (SELECT ", $alias, ".* FROM ", $table, " ", $alias,
+                " WHERE ", $key, " = keys.value AND ", $scope, " LIMIT 1) ", $alias,
+                " WHERE TRUE"
+            ),
+        )
+    };
+}
+pub(super) use by_keys;
 
 /// A statement under construction. `?` in a fragment stands for its next argument.
 #[derive(Debug)]
@@ -76,6 +118,11 @@ impl Select {
         let mut select = Self { text: String::with_capacity(1_024), args: Vec::new() };
         select.push(fragment, args);
         select
+    }
+
+    /// Begins with the fragment of the engine of `tx`; both take the same arguments.
+    pub(super) fn new_split(tx: &Tx, fragment: Sql, args: Vec<Arg>) -> Self {
+        Self::new(if tx.is_postgres() { fragment.postgres() } else { fragment.sqlite() }, args)
     }
 
     /// Adds a fragment.
@@ -96,19 +143,6 @@ impl Select {
         if let Some(value) = value {
             self.push(fragment, vec![value.into()]);
         }
-    }
-
-    /// Adds `fragment` and a list of values in brackets, for `IN`. Filled up with
-    /// the last value to a power of two, so that few texts have to be prepared.
-    pub(super) fn push_list(&mut self, fragment: &'static str, mut values: Vec<Arg>) {
-        let Some(last) = values.last().cloned() else {
-            self.push(fragment, Vec::new());
-            self.text.push_str(" (NULL)");
-            return;
-        };
-        values.resize(values.len().next_power_of_two(), last);
-        self.push(fragment, Vec::new());
-        self.push_tuple(values);
     }
 
     /// Adds the condition that the customer `c` is visible.
@@ -198,12 +232,18 @@ mod tests {
         let mut select = Select::new("SELECT 1 FROM t WHERE a = ?", args![1_i64]);
         select.push_some(" AND b = ?", None::<i64>);
         select.push(" AND (c, d) > (?, ?)", args!["x", "y"]);
-        select.push_list(" AND e IN", args![1_i64, 2_i64, 3_i64]);
+        assert_eq!(select.text, "SELECT 1 FROM t WHERE a = $1 AND (c, d) > ($2, $3)");
+        assert_eq!(select.args.last(), Some(&Arg::from("y")));
+    }
+
+    #[test]
+    fn a_key_is_asked_for_once() {
+        assert_eq!(keys(["b", "a", "b"]), Arg::from(r#"["a","b"]"#));
+        let orders = by_keys!("orders" as "o", "o.id", "o.tenant = ?", "o.id");
         assert_eq!(
-            select.text,
-            "SELECT 1 FROM t WHERE a = $1 AND (c, d) > ($2, $3) AND e IN ($4, $5, $6, $7)"
+            Select::new(orders.sqlite(), args![r#"["a"]"#, "ten_1"]).text,
+            "SELECT o.id FROM orders o WHERE o.id IN (SELECT value FROM json_each($1)) AND o.tenant = $2"
         );
-        assert_eq!(select.args.last(), Some(&Arg::from(3_i64)));
     }
 
     #[test]

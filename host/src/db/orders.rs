@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::field_values::{self, has_field};
-use super::filter::{Insert, Select, by_source, visible, visible_args};
+use super::filter::{Insert, Select, by_keys, by_source, keys, seen, visible};
 use super::sort::{Key, Sort, sort};
 use super::{Arg, Json, Tx, args, statements};
 use crate::clock::Timestamp;
@@ -29,6 +29,11 @@ macro_rules! columns {
 statements! {
     // An order is as visible as its customer, also after that was deleted.
     FIND = concat!("
+        SELECT ", columns!(), "
+        FROM orders o
+        WHERE o.tenant = $1
+          AND o.id = $2");
+    FIND_VISIBLE = concat!("
         SELECT ", columns!(), "
         FROM orders o
         JOIN customers c ON c.tenant = o.tenant AND c.id = o.customer_id
@@ -149,9 +154,8 @@ pub(crate) async fn find(
     visibility: &Visibility,
     id: &OrderId,
 ) -> Result<Option<Order>> {
-    let mut args = args![tenant, id];
-    args.extend(visible_args(visibility));
-    let row: Option<OrderRow> = tx.fetch_optional(FIND, args).await?;
+    let (statement, args) = seen(visibility, (FIND, FIND_VISIBLE), args![tenant, id]);
+    let row: Option<OrderRow> = tx.fetch_optional(statement, args).await?;
     Ok(row.map(Order::from))
 }
 
@@ -162,8 +166,10 @@ pub(crate) async fn find_many(
     visibility: &Visibility,
     ids: &[OrderId],
 ) -> Result<Vec<Order>> {
-    let mut select = visible_orders(tenant, visibility);
-    select.push_list(" AND o.id IN", ids.iter().map(Arg::from).collect());
+    let head = by_keys!("orders" as "o", "o.id", "o.tenant = ?", columns!());
+    let args = vec![keys(ids.iter().map(OrderId::as_str)), Arg::from(tenant)];
+    let mut select = Select::new_split(tx, head, args);
+    push_visible(&mut select, visibility);
     let rows: Vec<OrderRow> = select.fetch_all(tx).await?;
     Ok(rows.into_iter().map(Order::from).collect())
 }
@@ -177,9 +183,10 @@ pub(crate) async fn find_identities(
 ) -> Result<HashMap<(String, String), Order>> {
     let mut found = HashMap::new();
     for (source, external_ids) in by_source(identities.iter().copied()) {
-        let mut select = visible_orders(tenant, visibility);
-        select.push(" AND o.source = ?", args![source]);
-        select.push_list(" AND o.external_id IN", external_ids);
+        let head = by_keys!("orders" as "o", "o.external_id", "o.tenant = ? AND o.source = ?", columns!());
+        let args = vec![keys(external_ids), Arg::from(tenant), Arg::from(source)];
+        let mut select = Select::new_split(tx, head, args);
+        push_visible(&mut select, visibility);
         let rows: Vec<OrderRow> = select.fetch_all(tx).await?;
         found.extend(rows.into_iter().map(Order::from).map(|order| {
             let external_id = order.external_id.clone().unwrap_or_default();
@@ -189,9 +196,8 @@ pub(crate) async fn find_identities(
     Ok(found)
 }
 
-fn visible_orders(tenant: &TenantId, visibility: &Visibility) -> Select {
-    let mut select =
-        Select::new(concat!("SELECT ", columns!(), " FROM orders o WHERE o.tenant = ?"), args![tenant]);
+/// Adds the condition that the customer of the order `o` is visible.
+fn push_visible(select: &mut Select, visibility: &Visibility) {
     if *visibility != Visibility::All {
         let exists =
             " AND EXISTS (SELECT 1 FROM customers c WHERE c.tenant = o.tenant AND c.id = o.customer_id";
@@ -199,7 +205,6 @@ fn visible_orders(tenant: &TenantId, visibility: &Visibility) -> Select {
         select.push_visible(visibility);
         select.push(")", Vec::new());
     }
-    select
 }
 
 /// The version of an order.
@@ -289,7 +294,9 @@ pub(crate) async fn list(
     let OrderFilter { customer_id, status, channel, store, identity, since, until, updated_since, fields } =
         filter;
     let order = order(sort);
-    let mut select = visible_orders(tenant, visibility);
+    let mut select =
+        Select::new(concat!("SELECT ", columns!(), " FROM orders o WHERE o.tenant = ?"), args![tenant]);
+    push_visible(&mut select, visibility);
     select.push_some(" AND o.customer_id = ?", customer_id.as_ref());
     select.push_some(" AND o.status = ?", status.map(OrderStatus::as_str));
     select.push_some(" AND o.channel = ?", channel.as_deref());

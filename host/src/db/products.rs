@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::field_values::{self, has_field};
-use super::filter::{Insert, Select, by_source};
+use super::filter::{Insert, Select, by_keys, by_source, keys};
 use super::sort::{Key, Sort, sort};
 use super::{Arg, Json, Tx, args, statements};
 use crate::clock::Timestamp;
@@ -112,9 +112,9 @@ pub(crate) async fn find_identities(
 ) -> Result<HashMap<(String, String), Product>> {
     let mut found = HashMap::new();
     for (source, external_ids) in by_source(identities.iter().copied()) {
-        let mut select = all(tenant);
-        select.push(" AND p.source = ?", args![source]);
-        select.push_list(" AND p.external_id IN", external_ids);
+        let head = by_keys!("products" as "p", "p.external_id", "p.tenant = ? AND p.source = ?", columns!());
+        let args = vec![keys(external_ids), Arg::from(tenant), Arg::from(source)];
+        let select = Select::new_split(tx, head, args);
         let rows: Vec<ProductRow> = select.fetch_all(tx).await?;
         found.extend(rows.into_iter().map(Product::from).map(|product| {
             let external_id = product.external_id.clone().unwrap_or_default();
@@ -126,8 +126,8 @@ pub(crate) async fn find_identities(
 
 /// Those of the products that have these codes; the caller bounds their number.
 pub(crate) async fn find_skus(tx: &mut Tx, tenant: &TenantId, skus: &BTreeSet<&str>) -> Result<Vec<Product>> {
-    let mut select = all(tenant);
-    select.push_list(" AND p.sku IN", skus.iter().map(|sku| Arg::from(*sku)).collect());
+    let head = by_keys!("products" as "p", "p.sku", "p.tenant = ?", columns!());
+    let select = Select::new_split(tx, head, vec![keys(skus.iter().copied()), Arg::from(tenant)]);
     let rows: Vec<ProductRow> = select.fetch_all(tx).await?;
     Ok(rows.into_iter().map(Product::from).collect())
 }
