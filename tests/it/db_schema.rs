@@ -217,11 +217,13 @@ async fn every_statement_fits_both_engines() {
     let mut fault =
         |name: &str, engine: &str, what: String| faults.push(format!("{name} on {engine}: {what}"));
     for (name, sql) in catalogue::statements() {
-        let (expected, whole) = arguments(sql.sqlite());
-        if arguments(sql.postgres()) != (expected, true) || !whole {
+        let (expected, whole) = arguments(sql.postgres());
+        let is_alone = sql.sqlite().is_empty();
+        if !whole || !is_alone && arguments(sql.sqlite()) != (expected, true) {
             fault(&name, "both", "the arguments are not $1, $2, … alike".to_owned());
         }
         match (&mut sqlite).prepare(sql.sqlite().into_sql_str()).await {
+            _ if is_alone => {}
             Ok(statement) if matches!(statement.parameters(), Some(Either::Right(n)) if n == expected) => {}
             Ok(statement) => fault(&name, "SQLite", format!("{:?} arguments", statement.parameters())),
             Err(error) => fault(&name, "SQLite", error.to_string()),

@@ -194,7 +194,7 @@ async fn append_slowly(
     core.db
         .write(tenant.id(), state, |tx, (actor, at, event, open, end)| {
             Box::pin(async move {
-                events::append(tx, actor, *at, event).await?;
+                events::append_many(tx, actor, *at, &[event]).await?;
                 open.notify_one();
                 end.notified().await;
                 Ok(())

@@ -58,7 +58,9 @@ impl Bench {
         self.core
             .db
             .write(&self.tenant, state, |tx, (actor, at, events)| {
-                Box::pin(events::append_many(tx, actor, *at, events))
+                Box::pin(async move {
+                    events::append_many(tx, actor, *at, &events.iter().collect::<Vec<_>>()).await
+                })
             })
             .await
             .unwrap();
@@ -124,7 +126,7 @@ impl Consumer for Recorder {
                 .db
                 .write(&lane.tenant, state, |tx, (actor, now, effects, acknowledgement, fails)| {
                     Box::pin(async move {
-                        events::append_many(tx, actor, *now, effects).await?;
+                        events::append_many(tx, actor, *now, &effects.iter().collect::<Vec<_>>()).await?;
                         acknowledgement.apply(tx).await?;
                         if *fails { Err(Error::unavailable("the commit fails")) } else { Ok(()) }
                     })

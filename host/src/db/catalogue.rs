@@ -33,6 +33,7 @@ const MODULES: &[Module] = &[
     ("orders", super::orders::STATEMENTS),
     ("products", super::products::STATEMENTS),
     ("timeline", super::timeline::STATEMENTS),
+    ("trail", super::trail::STATEMENTS),
 ];
 
 /// Every statement with its name, such as `audit::INSERT`.

@@ -41,6 +41,7 @@ mod sqlite;
 pub(crate) mod tenants;
 pub(crate) mod timeline;
 pub(crate) mod tokens;
+pub(crate) mod trail;
 mod tx;
 pub(crate) mod users;
 pub(crate) mod webhooks;

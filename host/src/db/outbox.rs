@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Tx, args, statements};
+use super::{Arg, Tx, args, statements};
 use crate::clock::Timestamp;
 use crate::domain::actor::Actor;
 use crate::domain::event::Event;
@@ -35,7 +35,8 @@ statements! {
           AND e.id = $2
           AND s.consumer <> $3";
     // Rows come as one JSON array, which each engine unfolds in its own way; the
-    // order of the array is the order of the positions.
+    // order of the array is the order of the positions. PostgreSQL would read the
+    // text of a row once for each column, were it not JSONB.
     INSERT_EVENTS = split(
         "INSERT INTO events (tenant, id, name, subject_kind, subject_id, occurred_at,
             actor_kind, actor_id, cause, depth, backfill_for, body)
@@ -46,7 +47,7 @@ statements! {
             actor_kind, actor_id, cause, depth, backfill_for, body)
         SELECT c.generation * 1099511627776 + CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT),
             $1, r.value ->> 0, r.value ->> 1, r.value ->> 2, r.value ->> 3, $3, $4, $5, $6, $7, $8, r.value ->> 4
-        FROM json_array_elements(CAST($2 AS JSON)) AS r(value)
+        FROM jsonb_array_elements(CAST($2 AS JSONB)) AS r(value)
         CROSS JOIN event_clusters c"
     );
     // The list of ids is one JSON array, as above. SQLite reads tables in the order
@@ -88,8 +89,15 @@ pub(crate) async fn append(
     depth: u32,
     event: &Event,
 ) -> Result<()> {
+    tx.announce();
+    tx.execute(INSERT_EVENT, row(actor, at, depth, event)).await?;
+    tx.execute(INSERT_DELIVERIES, args![&actor.tenant, &event.id, own_consumer(actor)]).await.map(drop)
+}
+
+/// The arguments of [`INSERT_EVENT`].
+pub(super) fn row(actor: &Actor, at: Timestamp, depth: u32, event: &Event) -> Vec<Arg> {
     let Event { id, name, subject, body } = event;
-    let inserted = args![
+    args![
         &actor.tenant,
         id,
         *name,
@@ -101,10 +109,7 @@ pub(crate) async fn append(
         actor.cause.as_ref().map(|cause| &cause.event),
         depth,
         body,
-    ];
-    tx.announce();
-    tx.execute(INSERT_EVENT, inserted).await?;
-    tx.execute(INSERT_DELIVERIES, args![&actor.tenant, id, own_consumer(actor)]).await.map(drop)
+    ]
 }
 
 /// Inserts several events of one actor and their deliveries, also with two statements.
@@ -113,12 +118,12 @@ pub(crate) async fn append_many(
     actor: &Actor,
     at: Timestamp,
     depth: u32,
-    events: &[Event],
+    events: &[&Event],
 ) -> Result<()> {
     let cause = actor.cause.as_ref().map(|cause| &cause.event);
     let inserted = args![
         &actor.tenant,
-        rows(events),
+        rows(events.iter().copied()),
         at,
         actor.principal.kind(),
         actor.principal.id(),
@@ -128,11 +133,13 @@ pub(crate) async fn append_many(
     ];
     tx.announce();
     tx.execute(INSERT_EVENTS, inserted).await?;
-    tx.execute(INSERT_MANY_DELIVERIES, args![&actor.tenant, ids(events), own_consumer(actor)]).await.map(drop)
+    tx.execute(INSERT_MANY_DELIVERIES, args![&actor.tenant, ids(events.iter().copied()), own_consumer(actor)])
+        .await
+        .map(drop)
 }
 
 /// A plugin is not told of what it does itself: it knows, and would never end.
-fn own_consumer(actor: &Actor) -> String {
+pub(super) fn own_consumer(actor: &Actor) -> String {
     actor.via_plugin.as_ref().map(|plugin| format!("plugin:{plugin}")).unwrap_or_default()
 }
 
@@ -151,14 +158,14 @@ pub(crate) async fn append_backfill(
 }
 
 /// One array for each event. The body is a string in it, so that the engine stores its text as it is.
-fn rows(events: &[Event]) -> Value {
+fn rows<'a>(events: impl IntoIterator<Item = &'a Event>) -> Value {
     let row = |event: &Event| {
         let Event { id, name, subject, body } = event;
         json!([id, name, subject.kind(), subject.id(), body.to_string()])
     };
-    events.iter().map(row).collect()
+    events.into_iter().map(row).collect()
 }
 
-fn ids(events: &[Event]) -> Value {
-    events.iter().map(|event| json!(event.id)).collect()
+fn ids<'a>(events: impl IntoIterator<Item = &'a Event>) -> Value {
+    events.into_iter().map(|event| json!(event.id)).collect()
 }

@@ -24,7 +24,13 @@ impl Sql {
         Self { sqlite, postgres }
     }
 
-    /// The text for SQLite.
+    /// A text for PostgreSQL alone: what SQLite is asked instead stands beside it.
+    #[must_use]
+    pub const fn postgres_alone(text: &'static str) -> Self {
+        Self { sqlite: "", postgres: text }
+    }
+
+    /// The text for SQLite; empty if SQLite is never asked so.
     #[must_use]
     pub const fn sqlite(self) -> &'static str {
         self.sqlite
@@ -62,6 +68,11 @@ macro_rules! statements_munch {
     ([$($names:ident)*] $(#[$meta:meta])* $name:ident = split($sqlite:expr, $postgres:expr $(,)?); $($rest:tt)*) => {
         $(#[$meta])*
         const $name: $crate::db::Sql = $crate::db::Sql::split($sqlite, $postgres);
+        $crate::db::sql::statements_munch! { [$($names)* $name] $($rest)* }
+    };
+    ([$($names:ident)*] $(#[$meta:meta])* $name:ident = postgres($text:expr $(,)?); $($rest:tt)*) => {
+        $(#[$meta])*
+        const $name: $crate::db::Sql = $crate::db::Sql::postgres_alone($text);
         $crate::db::sql::statements_munch! { [$($names)* $name] $($rest)* }
     };
     ([$($names:ident)*] $(#[$meta:meta])* $name:ident = $text:expr; $($rest:tt)*) => {

@@ -43,20 +43,11 @@ pub fn depth(actor: &Actor) -> Result<u32> {
     })
 }
 
-/// Appends an event and its deliveries.
+/// Appends events and their deliveries with as many statements as one needs: for bulk writes.
 ///
 /// # Errors
 /// Those of [`depth`] and of the database.
-pub async fn append(tx: &mut Tx, actor: &Actor, at: Timestamp, event: &Event) -> Result<()> {
-    let depth = depth(actor)?;
-    db::outbox::append(tx, actor, at, depth, event).await
-}
-
-/// Appends several events and their deliveries with as many statements as one needs: for bulk writes.
-///
-/// # Errors
-/// Those of [`depth`] and of the database.
-pub async fn append_many(tx: &mut Tx, actor: &Actor, at: Timestamp, events: &[Event]) -> Result<()> {
+pub async fn append_many(tx: &mut Tx, actor: &Actor, at: Timestamp, events: &[&Event]) -> Result<()> {
     let depth = depth(actor)?;
     if events.is_empty() {
         return Ok(());

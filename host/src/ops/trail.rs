@@ -2,7 +2,7 @@
 
 use super::{Core, access, audit, events};
 use crate::clock::Timestamp;
-use crate::db::Tx;
+use crate::db::{self, Tx};
 use crate::domain::actor::Actor;
 use crate::domain::audit::Entry;
 use crate::domain::event::{Event, Subject};
@@ -53,14 +53,16 @@ pub(super) async fn append_all<'a>(tx: &mut Tx, trails: impl Iterator<Item = &'a
         access::recheck(tx, &first.actor, permission, first.at).await?;
     }
     if let [Trail { actor, at, audit, event, .. }] = trails.as_slice() {
-        audit::append(tx, actor, *at, audit).await?;
         return match event {
-            Some(event) => events::append(tx, actor, *at, event).await,
-            None => Ok(()),
+            Some(event) => {
+                let depth = events::depth(actor)?;
+                db::trail::insert(tx, actor, (*at, depth), audit, event).await
+            }
+            None => audit::append(tx, actor, *at, audit).await,
         };
     }
     let lines: Vec<_> = trails.iter().map(|trail| &trail.audit).collect();
     audit::append_many(tx, &first.actor, first.at, &lines).await?;
-    let told: Vec<_> = trails.iter().filter_map(|trail| trail.event.clone()).collect();
+    let told: Vec<_> = trails.iter().filter_map(|trail| trail.event.as_ref()).collect();
     events::append_many(tx, &first.actor, first.at, &told).await
 }

@@ -292,7 +292,7 @@ impl Disable {
         let server = Actor::server(tenant.clone());
         events::silence(tx, tenant, &after.consumer()).await?;
         audit::append(tx, &server, after.updated_at, entry).await?;
-        events::append(tx, &server, after.updated_at, event).await
+        events::append_many(tx, &server, after.updated_at, &[event]).await
     }
 }
 
