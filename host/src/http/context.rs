@@ -102,6 +102,7 @@ pub(super) async fn surround(State(state): State<HttpState>, mut request: Reques
         let running = Running::begin();
         let began = Instant::now();
         let mut response = next.run(request).await;
+        super::add_headers(response.headers_mut(), &state.options);
         response = write_problem(response, &context, (is_read, body_bytes_max));
         let taken = began.elapsed();
         drop(running);

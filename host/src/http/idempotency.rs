@@ -4,10 +4,8 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use sha2::{Digest as _, Sha256};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::path::Operation;
@@ -42,29 +40,26 @@ static SUPPORTED: LazyLock<HashSet<String>> = LazyLock::new(|| {
 });
 
 /// Refuses a key that would be passed over: its sender believes that repeating is safe.
-pub(super) async fn refuse_unsupported(request: Request, next: Next) -> Response {
+pub(super) fn admit(request: &Request) -> Result<(), Problem> {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     if is_read || !request.headers().contains_key(HEADER) {
-        return next.run(request).await;
+        return Ok(());
     }
     let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let is_supported = request.method() == Method::POST && path.is_some_and(|path| SUPPORTED.contains(path));
     if is_supported {
-        return next.run(request).await;
+        return Ok(());
     }
     let (status, kind) = (StatusCode::BAD_REQUEST, ProblemKind::MalformedRequest);
-    Problem::new(status, kind, Reason::IdempotencyUnsupported).into_response()
+    Err(Problem::new(status, kind, Reason::IdempotencyUnsupported))
 }
 
-/// Takes the fingerprint of a POST with a key. Streaming routes are outside of this layer.
-pub(super) async fn fingerprint(State(state): State<HttpState>, request: Request, next: Next) -> Response {
-    if request.method() != Method::POST || !request.headers().contains_key(HEADER) {
-        return next.run(request).await;
+/// Takes the fingerprint of a POST with a key, which needs the whole body: not for streaming routes.
+pub(super) async fn fingerprint(state: &HttpState, request: Request) -> Result<Request, Problem> {
+    if request.method() == Method::POST && request.headers().contains_key(HEADER) {
+        return read(state, request).await;
     }
-    match read(&state, request).await {
-        Ok(request) => next.run(request).await,
-        Err(problem) => problem.into_response(),
-    }
+    Ok(request)
 }
 
 async fn read(state: &HttpState, request: Request) -> Result<Request, Problem> {

@@ -43,12 +43,13 @@ mod version;
 mod webhooks;
 
 use std::any::Any;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tokio_util::sync::CancellationToken;
@@ -109,25 +110,36 @@ impl Default for Options {
     }
 }
 
-/// What handlers work with; cheap to clone.
+/// What handlers work with; cheap to clone, as every layer and extractor does.
 #[derive(Clone)]
-pub struct HttpState {
+pub struct HttpState(Arc<Shared>);
+
+/// What an [`HttpState`] shares.
+pub struct Shared {
     /// What every use case works with.
     pub core: Arc<Core>,
     /// How the server speaks HTTP.
-    pub options: Arc<Options>,
+    pub options: Options,
     /// Cancelled when the server stops: streams end themselves then.
     pub shutdown: CancellationToken,
-    limits: Arc<Limits>,
+    limits: Limits,
     streams: Arc<Streams>,
+}
+
+impl Deref for HttpState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
 }
 
 impl HttpState {
     /// The state of a server's router.
     #[must_use]
     pub fn new(core: Arc<Core>, options: Options, shutdown: CancellationToken) -> Self {
-        let limits = Arc::new(Limits::new(options.principal_limit, options.tenant_limit));
-        Self { core, options: Arc::new(options), shutdown, limits, streams: Arc::default() }
+        let limits = Limits::new(options.principal_limit, options.tenant_limit);
+        Self(Arc::new(Shared { core, options, shutdown, limits, streams: Arc::default() }))
     }
 
     /// The session cookie's name; browsers take `__Host-` only with HTTPS.
@@ -144,21 +156,20 @@ pub fn router(state: HttpState) -> Router {
         .merge(openapi::routes(document))
         .merge(health::routes())
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(state.clone(), add_headers))
         .layer(middleware::from_fn_with_state(state.clone(), context::surround))
         .layer(CompressionLayer::new())
         .with_state(state)
 }
 
 /// The API with its description; [`openapi`] needs the latter without a database.
+///
+/// Few layers: each copies all that lie within it, for every request.
 fn api(state: &HttpState) -> OpenApiRouter<HttpState> {
     let ordinary = ordinary_routes()
-        .layer(middleware::from_fn(version::spare_what_is_known))
-        .layer(middleware::from_fn_with_state(state.clone(), idempotency::fingerprint))
-        .layer(middleware::from_fn_with_state(state.clone(), limit_time))
+        .layer(middleware::from_fn_with_state(state.clone(), answer_soon))
         .layer(DefaultBodyLimit::max(state.options.body_bytes_max));
-    let streaming = streaming_routes().layer(DefaultBodyLimit::disable());
-    described(ordinary.merge(streaming).layer(middleware::from_fn(idempotency::refuse_unsupported)))
+    let streaming = streaming_routes().layer(middleware::from_fn(stream)).layer(DefaultBodyLimit::disable());
+    described(ordinary.merge(streaming))
 }
 
 fn described(routes: OpenApiRouter<HttpState>) -> OpenApiRouter<HttpState> {
@@ -192,14 +203,27 @@ fn streaming_routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new().merge(events::streaming_routes()).merge(imports::streaming_routes())
 }
 
-async fn limit_time(State(state): State<HttpState>, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(state.options.timeout, next.run(request)).await {
-        Ok(response) => response,
-        Err(_elapsed) => {
-            tracing::warn!(timeout_ms = state.options.timeout.as_millis(), "a request took too long");
-            let status = StatusCode::SERVICE_UNAVAILABLE;
-            Problem::new(status, ProblemKind::Timeout, Reason::Timeout).into_response()
-        }
+/// Answers an ordinary request within its time; one sent with a key, or whose answer the
+/// sender may have, as that asks for.
+async fn answer_soon(State(state): State<HttpState>, request: Request, next: Next) -> Response {
+    let known = version::known(&request);
+    let answered = async {
+        let request = idempotency::admit(&request).and(Ok(request))?;
+        Ok(next.run(idempotency::fingerprint(&state, request).await?).await)
+    };
+    let answered = tokio::time::timeout(state.options.timeout, answered).await;
+    let answered = answered.unwrap_or_else(|_elapsed| {
+        tracing::warn!(timeout_ms = state.options.timeout.as_millis(), "a request took too long");
+        Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, ProblemKind::Timeout, Reason::Timeout))
+    });
+    answered.map_or_else(Problem::into_response, |response| version::spare(known, response))
+}
+
+/// Answers a request that takes its own time.
+async fn stream(request: Request, next: Next) -> Response {
+    match idempotency::admit(&request) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
     }
 }
 
@@ -210,9 +234,7 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
 }
 
 /// Headers that keep browsers from doing what an API's answers are not for.
-async fn add_headers(State(state): State<HttpState>, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
+fn add_headers(headers: &mut HeaderMap, options: &Options) {
     let mut default = |name: HeaderName, value: &'static str| {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     };
@@ -222,8 +244,7 @@ async fn add_headers(State(state): State<HttpState>, request: Request, next: Nex
     default(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
     // What a tenant sees must not stay in a shared cache.
     default(header::CACHE_CONTROL, "no-store");
-    if state.options.secure {
+    if options.secure {
         default(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
     }
-    response
 }

@@ -5,7 +5,6 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -114,11 +113,14 @@ impl<T: Record> IntoResponse for Versioned<T> {
     }
 }
 
-/// Answers 304 without a body to a reader who has what would be read already (`If-None-Match`).
-pub(super) async fn spare_what_is_known(request: Request, next: Next) -> Response {
+/// The tags of what a reader has already (`If-None-Match`).
+pub(super) fn known(request: &Request) -> Option<HeaderValue> {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    let known = if is_read { request.headers().get(header::IF_NONE_MATCH).cloned() } else { None };
-    let mut response = next.run(request).await;
+    if is_read { request.headers().get(header::IF_NONE_MATCH).cloned() } else { None }
+}
+
+/// Leaves of an answer that the reader has already a 304 without a body.
+pub(super) fn spare(known: Option<HeaderValue>, mut response: Response) -> Response {
     let tag = response.headers().get(header::ETAG);
     let is_known = match (known.as_ref().and_then(|known| known.to_str().ok()), tag) {
         (Some(known), Some(tag)) if response.status() == StatusCode::OK => names(known, tag.as_bytes()),
