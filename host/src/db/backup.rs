@@ -158,22 +158,20 @@ async fn copy_into(connection: &mut SqliteConnection, target: &NamedFile) -> Res
 
 /// Refuses a file that is damaged or newer than this program; answers how many rows it has.
 async fn check(connection: &mut SqliteConnection, path: &Path) -> Result<BTreeMap<String, u64>, OpenError> {
-    let damaged =
-        |what: String| OpenError::Refused(format!("`{}` is no sound database: {what}", path.display()));
     let faults: Vec<(String,)> = sqlx::query_as("PRAGMA integrity_check(10)")
         .fetch_all(&mut *connection)
         .await
-        .map_err(|error| damaged(error.to_string()))?;
+        .map_err(|error| damaged(path, &error.to_string()))?;
     if faults.iter().any(|(fault,)| fault != "ok") {
         let faults: Vec<String> = faults.into_iter().map(|(fault,)| fault).collect();
-        return Err(damaged(faults.join("; ")));
+        return Err(damaged(path, &faults.join("; ")));
     }
     let orphans: Vec<(String,)> = sqlx::query_as("SELECT DISTINCT \"table\" FROM pragma_foreign_key_check")
         .fetch_all(&mut *connection)
         .await
         .map_err(OpenError::database("check its references"))?;
     if let Some((table,)) = orphans.first() {
-        return Err(damaged(format!("rows of `{table}` refer to rows that are not there")));
+        return Err(damaged(path, &format!("rows of `{table}` refer to rows that are not there")));
     }
     migrate::refuse_unknown_sqlite(connection).await?;
     count_rows(connection).await
@@ -198,7 +196,21 @@ async fn count_rows(connection: &mut SqliteConnection) -> Result<BTreeMap<String
 }
 
 async fn connect(file: &Path) -> Result<SqliteConnection, OpenError> {
-    sqlite::options(file).create_if_missing(false).connect().await.map_err(OpenError::database("open"))
+    sqlite::options(file).create_if_missing(false).connect().await.map_err(|error| {
+        // Opening reads the tables' definitions, which may be what is damaged.
+        if is_damage(&error) { damaged(file, &error.to_string()) } else { OpenError::database("open")(error) }
+    })
+}
+
+fn damaged(path: &Path, what: &str) -> OpenError {
+    OpenError::Refused(format!("`{}` is no sound database: {what}", path.display()))
+}
+
+/// Whether SQLite says that a file is damaged (`SQLITE_CORRUPT`) or no database (`SQLITE_NOTADB`).
+fn is_damage(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    // An extended code has the plain one in its last byte.
+    code.is_some_and(|code| matches!(code & 0xff, 11 | 26))
 }
 
 /// The name of a file beside `path`.
