@@ -365,6 +365,13 @@ both_engines! {
         assert_eq!(first.body["id"], again.body["id"]);
         assert!(first.body["secret"].is_string() && again.body.get("secret").is_none());
         let path = first.header("location");
+        let rotate = || {
+            let request = app.owner.request(Method::POST, &format!("{path}/secrets"));
+            request.header("idempotency-key", "k2").json(json!({"overlap_hours": 0}))
+        };
+        let (made, repeated) = (rotate().await.expect(201).body, rotate().await.expect(201).body);
+        assert_eq!(made["id"], repeated["id"]);
+        assert!(made["secret"].is_string() && repeated.get("secret").is_none());
         let stale = app.owner.request(Method::PATCH, path).header("if-match", "\"7\"").json(json!({"description": null}));
         assert_eq!(stale.await.code(), (412, "version_mismatch"));
         let changed = app.owner.patch(path, json!({"description": null, "events": ["order.created", "order.created"]})).await;
