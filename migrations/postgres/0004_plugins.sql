@@ -121,6 +121,7 @@ CREATE TABLE schedules (
     plugin TEXT COLLATE "C" NOT NULL,
     job TEXT COLLATE "C" NOT NULL,
     schedule TEXT COLLATE "C" NOT NULL,
+    catch_up TEXT COLLATE "C" NOT NULL,
     due_at BIGINT NOT NULL,
     run_due_at BIGINT,
     cursor TEXT COLLATE "C",

@@ -121,6 +121,7 @@ CREATE TABLE schedules (
     plugin TEXT NOT NULL,
     job TEXT NOT NULL,
     schedule TEXT NOT NULL,
+    catch_up TEXT NOT NULL,
     due_at INTEGER NOT NULL,
     run_due_at INTEGER,
     cursor TEXT,

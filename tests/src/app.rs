@@ -292,9 +292,10 @@ impl JobsReport {
     }
 
     fn add_schedules(&mut self, report: schedules::Report) {
-        let schedules::Report { finished, failed } = report;
+        let schedules::Report { finished, failed, skipped } = report;
         self.schedules.finished += finished;
         self.schedules.failed += failed;
+        self.schedules.skipped += skipped;
     }
 
     /// Whether nothing was done since `before`; to look at a lane in vain is nothing.

@@ -7,7 +7,7 @@ use super::{Json, Tx, args, statements};
 use crate::clock::Timestamp;
 use crate::domain::grant::Grants;
 use crate::domain::ids::{LogId, TenantId};
-use crate::domain::manifest::Manifest;
+use crate::domain::manifest::{Job, Manifest};
 use crate::error::Result;
 
 /// Bytes of a component in one row.
@@ -110,9 +110,10 @@ statements! {
         LIMIT 200";
     DELETE_SCHEDULES = "DELETE FROM schedules WHERE tenant = $1 AND plugin = $2";
     INSERT_SCHEDULE = "
-        INSERT INTO schedules (tenant, plugin, job, schedule, due_at)
-        VALUES ($1, $2, $3, $4, $5)
-        ON CONFLICT (tenant, plugin, job) DO UPDATE SET schedule = excluded.schedule, due_at = excluded.due_at";
+        INSERT INTO schedules (tenant, plugin, job, schedule, catch_up, due_at)
+        VALUES ($1, $2, $3, $4, $5, $6)
+        ON CONFLICT (tenant, plugin, job) DO UPDATE
+        SET schedule = excluded.schedule, catch_up = excluded.catch_up, due_at = excluded.due_at";
 }
 
 /// A version of a plugin that the host has; it never changes.
@@ -369,8 +370,9 @@ pub(crate) async fn put_schedule(
     tx: &mut Tx,
     tenant: &TenantId,
     plugin: &str,
-    job: &str,
-    (schedule, due_at): (&Value, Timestamp),
+    (job, due_at): (&Job, Timestamp),
 ) -> Result<()> {
-    tx.execute(INSERT_SCHEDULE, args![tenant, plugin, job, schedule, due_at]).await.map(drop)
+    let Job { name, schedule, catch_up } = job;
+    let args = args![tenant, plugin, name, &serde_json::json!(schedule), catch_up.as_str(), due_at];
+    tx.execute(INSERT_SCHEDULE, args).await.map(drop)
 }

@@ -3,7 +3,7 @@
 use super::{Json, Tx, args, statements};
 use crate::clock::Timestamp;
 use crate::domain::ids::TenantId;
-use crate::domain::manifest::Schedule;
+use crate::domain::manifest::{CatchUp, Schedule};
 use crate::error::Result;
 
 statements! {
@@ -23,7 +23,7 @@ statements! {
           AND due_at <= $6
           AND (leased_until IS NULL OR leased_until <= $6)";
     FIND = "
-        SELECT s.schedule, s.run_due_at, s.cursor, s.chunks, s.attempts, s.leased_by, t.time_zone
+        SELECT s.schedule, s.catch_up, s.run_due_at, s.cursor, s.chunks, s.attempts, s.leased_by, t.time_zone
         FROM schedules s
         JOIN tenants t ON t.tenant = s.tenant
         WHERE s.tenant = $1
@@ -52,6 +52,26 @@ statements! {
           AND plugin = $2
           AND job = $3
           AND leased_by = $4";
+    /// Those that no run has begun of.
+    WAITING = "
+        SELECT plugin, job, schedule
+        FROM schedules
+        WHERE tenant = $1
+          AND run_due_at IS NULL
+        ORDER BY plugin, job";
+    REPLAN = "
+        UPDATE schedules
+        SET due_at = $4
+        WHERE tenant = $1
+          AND plugin = $2
+          AND job = $3
+          AND run_due_at IS NULL";
+    OF_PLUGIN = "
+        SELECT job, due_at, last_error
+        FROM schedules
+        WHERE tenant = $1
+          AND plugin = $2
+        ORDER BY job";
     RETRY = "
         UPDATE schedules
         SET due_at = $5, attempts = $6, leased_by = NULL, leased_until = NULL, last_error = $7
@@ -90,12 +110,61 @@ pub(crate) async fn lease(
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(crate) struct RunRow {
     pub(crate) schedule: Json<Schedule>,
+    pub(crate) catch_up: String,
     pub(crate) run_due_at: Option<Timestamp>,
     pub(crate) cursor: Option<String>,
     pub(crate) chunks: i64,
     pub(crate) attempts: i64,
     pub(crate) leased_by: Option<String>,
     pub(crate) time_zone: String,
+}
+
+impl RunRow {
+    /// Whether nothing of this run has been done or tried.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.chunks == 0 && self.attempts == 0
+    }
+
+    /// Whether a time that was slept through is left out.
+    pub(crate) fn skips_missed(&self) -> bool {
+        self.catch_up == CatchUp::Skip.as_str()
+    }
+}
+
+/// When a job is due next, and how its last run ended.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct DueRow {
+    pub(crate) job: String,
+    pub(crate) due_at: Timestamp,
+    pub(crate) last_error: Option<String>,
+}
+
+/// The jobs of a plugin, by name.
+pub(crate) async fn of_plugin(tx: &mut Tx, tenant: &TenantId, plugin: &str) -> Result<Vec<DueRow>> {
+    tx.fetch_all(OF_PLUGIN, args![tenant, plugin]).await
+}
+
+/// A job that waits for its next time.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct WaitingRow {
+    pub(crate) plugin: String,
+    pub(crate) job: String,
+    pub(crate) schedule: Json<Schedule>,
+}
+
+/// The jobs of a tenant that wait for their next time.
+pub(crate) async fn waiting(tx: &mut Tx, tenant: &TenantId) -> Result<Vec<WaitingRow>> {
+    tx.fetch_all(WAITING, args![tenant]).await
+}
+
+/// Moves the next time of a job that waits for it.
+pub(crate) async fn replan(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    (plugin, job): (&str, &str),
+    due_at: Timestamp,
+) -> Result<()> {
+    tx.execute(REPLAN, args![tenant, plugin, job, due_at]).await.map(drop)
 }
 
 /// Where a job stands.

@@ -28,6 +28,9 @@ const LEASE_S: i64 = 30;
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Chunks of one run; a job that asks for more is given up until its next time.
 const CHUNKS_MAX: i64 = 10_000;
+/// How late a run may begin if its job leaves out what was slept through: a restart
+/// or a busy minute is no sleep.
+const SKIP_AFTER_S: i64 = 5 * 60;
 /// Attempts of one chunk; then the run is given up until its next time.
 const ATTEMPTS_MAX: i64 = 8;
 
@@ -38,6 +41,8 @@ pub struct Report {
     pub finished: u32,
     /// Runs that wait for another attempt, or were given up.
     pub failed: u32,
+    /// Times that were slept through and left out.
+    pub skipped: u32,
 }
 
 /// Runs jobs; one a server, and several servers share the jobs.
@@ -88,6 +93,7 @@ impl Runner {
                     Ok(Outcome::Elsewhere) => {}
                     Ok(Outcome::Finished) => (leased, report.finished) = (leased + 1, report.finished + 1),
                     Ok(Outcome::Failed) => (leased, report.failed) = (leased + 1, report.failed + 1),
+                    Ok(Outcome::Skipped) => (leased, report.skipped) = (leased + 1, report.skipped + 1),
                     Err(error) => {
                         tracing::error!(%error, "a job's run ended abnormally; its lease will expire")
                     }
@@ -109,7 +115,12 @@ impl Runner {
                 return Outcome::Elsewhere;
             }
         }
-        match self.run_chunks(&key, &token).await {
+        let outcome = match self.skip_missed(&key, &token).await {
+            Ok(true) => return Outcome::Skipped,
+            Ok(false) => self.run_chunks(&key, &token).await,
+            Err(error) => Err(error),
+        };
+        match outcome {
             Ok(()) => Outcome::Finished,
             Err(error) if is_lost(&error) => Outcome::Failed,
             Err(error) => {
@@ -135,6 +146,18 @@ impl Runner {
                 Box::pin(schedules::lease(tx, key, token, *now, *until))
             })
             .await
+    }
+
+    /// Leaves a run out that should have begun long ago, if its job wants that.
+    async fn skip_missed(&self, key: &JobKey, token: &str) -> Result<bool> {
+        let row = self.row(key, token).await?;
+        let latest = self.core.now().plus_seconds(-SKIP_AFTER_S);
+        let is_missed = row.is_fresh() && row.run_due_at.is_some_and(|due_at| due_at < latest);
+        if !is_missed || !row.skips_missed() {
+            return Ok(false);
+        }
+        self.finish(key, token, &row, None).await?;
+        Ok(true)
     }
 
     /// Runs chunk after chunk to the end of the run.
@@ -246,6 +269,8 @@ enum Outcome {
     Elsewhere,
     Finished,
     Failed,
+    /// It was slept through.
+    Skipped,
 }
 
 /// Keeps the next cursor in the transaction of the chunk's effects.

@@ -9,7 +9,9 @@ use crate::domain::actor::{Actor, Locale};
 use crate::domain::audit::Entry;
 use crate::domain::code::RecordKind;
 use crate::domain::ids::{TenantId, UserId};
+use crate::domain::manifest::Schedule;
 use crate::domain::permission::{Permission, Role};
+use crate::domain::schedule::next_due;
 use crate::domain::tenant::{NewTenant, Tenant, TenantPatch};
 use crate::domain::user::{User, UserState, fold_login};
 use crate::error::{Error, Result};
@@ -104,13 +106,31 @@ impl Update {
         access::recheck(tx, actor, Permission::TenantWrite, *now).await?;
         let before = db::tenants::find(tx, &actor.tenant).await?.ok_or_else(|| not_found(&actor.tenant))?;
         super::check_version(RecordKind::Tenant, &before.id, *version, before.version)?;
+        let time_zone = before.time_zone.clone();
         let after = patch.clone().apply(before, *now);
         if !db::tenants::update(tx, &after).await? {
             return Err(super::changed_meanwhile(RecordKind::Tenant, &after.id, after.version));
         }
+        if after.time_zone != time_zone {
+            replan(tx, &after, *now).await?;
+        }
         audit::append(tx, actor, *now, entry).await?;
         Ok(after)
     }
+}
+
+/// Moves what is scheduled by the clocks of the tenant to its new time zone. A run
+/// that has begun comes to its end first.
+async fn replan(tx: &mut db::Tx, tenant: &Tenant, now: Timestamp) -> Result<()> {
+    for waiting in db::schedules::waiting(tx, &tenant.id).await? {
+        let schedule = &waiting.schedule.0;
+        if matches!(schedule, Schedule::EveryMinutes(_)) {
+            continue;
+        }
+        let due_at = next_due(schedule, &tenant.time_zone, now)?;
+        db::schedules::replan(tx, &tenant.id, (&waiting.plugin, &waiting.job), due_at).await?;
+    }
+    Ok(())
 }
 
 /// The operator as an actor in the tenant with this slug, for the command line.

@@ -84,6 +84,17 @@ pub enum CatchUp {
     Once,
 }
 
+impl CatchUp {
+    /// The name in manifests and rows.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Skip => "skip",
+            Self::Once => "once",
+        }
+    }
+}
+
 /// Work on a schedule.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {

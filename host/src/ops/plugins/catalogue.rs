@@ -9,10 +9,11 @@ use super::sheet::{InstallSheet, opens};
 use super::{Denial, PointHealth, packages};
 use crate::clock::Timestamp;
 use crate::db::plugins::{self, Enablement, LogLine, Package};
+use crate::db::schedules::{self, DueRow};
 use crate::domain::actor::{Actor, Locale};
 use crate::domain::code::RecordKind;
 use crate::domain::grant::{Grant, Granted};
-use crate::domain::manifest::{EntityKind, Schedule};
+use crate::domain::manifest::{CatchUp, EntityKind, Job, Schedule};
 use crate::domain::permission::{Permission, Role};
 use crate::error::{Error, Result};
 use crate::ops::{self, Core};
@@ -47,6 +48,24 @@ pub struct ActionView {
     /// JSON Schema of its input.
     #[schema(value_type = Object)]
     pub input: Value,
+}
+
+/// Work of a plugin on a schedule.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct JobView {
+    /// Its name.
+    pub name: String,
+    /// When it runs, in the tenant's time zone: `daily`, `every_minutes` or `cron`.
+    #[schema(value_type = Object)]
+    pub schedule: Schedule,
+    /// What it does about times that the server has slept through: `skip` or `once`.
+    #[schema(value_type = String)]
+    pub catch_up: CatchUp,
+    /// Its next run or try, while the plugin is enabled.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub due_at: Option<Timestamp>,
+    /// Why its last run or try failed.
+    pub last_error: Option<String>,
 }
 
 /// A plugin in the catalogue.
@@ -133,8 +152,7 @@ pub struct PluginDetails {
     /// Its collections.
     pub collections: Vec<String>,
     /// Its scheduled work.
-    #[schema(value_type = Object)]
-    pub jobs: BTreeMap<String, Schedule>,
+    pub jobs: Vec<JobView>,
     /// How its extension points have fared in this process.
     pub health: Vec<PointHealth>,
     /// Its last failures, the latest first, with the guest's backtrace.
@@ -196,6 +214,7 @@ pub async fn find(core: &Core, actor: &Actor, name: &str) -> Result<PluginDetail
     let row = plugins::find_enablement(&mut reader, &actor.tenant, name).await?;
     let last_failures = plugins::last_failures(&mut reader, &actor.tenant, name, FAILURES_SHOWN).await?;
     let denials = plugins::list_denials(&mut reader, &actor.tenant, name).await?;
+    let due = schedules::of_plugin(&mut reader, &actor.tenant, name).await?;
     drop(reader);
     let (summary, package) =
         summary(versions, row, actor.locale).ok_or_else(|| Error::not_found(RecordKind::Plugin, name))?;
@@ -215,7 +234,7 @@ pub async fn find(core: &Core, actor: &Actor, name: &str) -> Result<PluginDetail
         actions: manifest.actions.iter().map(action).collect(),
         fields: manifest.fields.iter().map(|field| format!("{name}.{}", field.name)).collect(),
         collections: manifest.collections.into_iter().map(|one| one.name).collect(),
-        jobs: manifest.jobs.into_iter().map(|job| (job.name, job.schedule)).collect(),
+        jobs: manifest.jobs.into_iter().map(|job| job_view(job, &due)).collect(),
         events: manifest.events.subscribe,
         settings_schema: manifest.settings.schema,
         health: core.plugins()?.health(&actor.tenant, name),
@@ -239,6 +258,13 @@ fn with_waiting(mut denials: Vec<Denial>, waiting: Vec<Denial>) -> Vec<Denial> {
         }
     }
     denials
+}
+
+fn job_view(job: Job, due: &[DueRow]) -> JobView {
+    let Job { name, schedule, catch_up } = job;
+    let row = due.iter().find(|row| row.job == name);
+    let (due_at, last_error) = (row.map(|row| row.due_at), row.and_then(|row| row.last_error.clone()));
+    JobView { name, schedule, catch_up, due_at, last_error }
 }
 
 fn summary(

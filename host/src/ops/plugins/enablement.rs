@@ -20,7 +20,7 @@ use crate::domain::code::{FaultCode, RecordKind};
 use crate::domain::field::{FieldDeclaration, FieldEntity, FieldType, Label};
 use crate::domain::grant::Grants;
 use crate::domain::ids::TenantId;
-use crate::domain::manifest::{EntityKind, Field, Manifest, ScalarType};
+use crate::domain::manifest::{EntityKind, Field, Job, Manifest, ScalarType};
 use crate::domain::parameters::GrantRequest;
 use crate::domain::permission::Permission;
 use crate::domain::schedule::next_due;
@@ -65,7 +65,7 @@ struct Prepared {
     row: EnablementRow,
     manifest: Manifest,
     audit: Entry,
-    schedules: Vec<(String, Value, Timestamp)>,
+    schedules: Vec<(Job, Timestamp)>,
     events: Vec<String>,
     backfill: bool,
 }
@@ -260,7 +260,7 @@ async fn prepare(
     let mut schedules = Vec::new();
     for job in &manifest.jobs {
         let due_at = next_due(&job.schedule, &facts.time_zone, now)?;
-        schedules.push((job.name.clone(), json!(job.schedule), due_at));
+        schedules.push((job.clone(), due_at));
     }
     let changes = json!({
         "version": row.package_version, "state": row.state, "grants": row.grants, "settings": row.settings,
@@ -292,8 +292,8 @@ async fn apply(tx: &mut Tx, prepared: &Prepared) -> Result<()> {
         ops::events::subscribe(tx, tenant, &consumer, events, row.at).await?;
         ops::fields::declare(tx, tenant, &row.plugin, &declarations(manifest), row.at).await?;
         plugins::delete_schedules(tx, tenant, &row.plugin).await?;
-        for (job, schedule, due_at) in schedules {
-            plugins::put_schedule(tx, tenant, &row.plugin, job, (schedule, *due_at)).await?;
+        for (job, due_at) in schedules {
+            plugins::put_schedule(tx, tenant, &row.plugin, (job, *due_at)).await?;
         }
         if *backfill && !events.is_empty() {
             ops::events::start_backfill(tx, tenant, &consumer, events, row.at).await?;
