@@ -83,3 +83,31 @@ extension_point!(
     "hospes_sdk::bindings::panels"
 );
 extension_point!(jobs, "with-jobs", "hospes:plugin/jobs@1.0.0", "export_jobs", "hospes_sdk::bindings::jobs");
+extension_point!(
+    scoring,
+    "with-scoring",
+    "hospes:plugin/scoring@1.0.0",
+    "export_scoring",
+    "hospes_sdk::bindings::scoring"
+);
+extension_point!(
+    routes,
+    "with-routes",
+    "hospes:plugin/routes@1.0.0",
+    "export_routes",
+    "hospes_sdk::bindings::routes"
+);
+extension_point!(
+    steps,
+    "with-steps",
+    "hospes:plugin/steps@1.0.0",
+    "export_steps",
+    "hospes_sdk::bindings::steps"
+);
+extension_point!(
+    functions,
+    "with-functions",
+    "hospes:plugin/functions@1.0.0",
+    "export_functions",
+    "hospes_sdk::bindings::functions"
+);

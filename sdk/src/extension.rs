@@ -4,6 +4,9 @@
 use serde_json::Value;
 
 use crate::panels::Blocks;
+use crate::routes::{Request, Response};
+use crate::scoring::{Scores, Slice};
+use crate::steps::{Step, StepOutcome};
 use crate::{Customer, Error, Event, Order, Rejection, Result, Subject, Timestamp};
 
 /// Called when a tenant turns the plugin on, off or to another version.
@@ -114,5 +117,43 @@ pub trait Jobs {
     fn run(job: &str, due_at: Timestamp, cursor: Option<String>) -> Result<Option<String>> {
         drop((due_at, cursor));
         Err(Error::NotFound(format!("job `{job}`")))
+    }
+}
+
+/// Scores of many customers at once.
+pub trait Scoring {
+    /// Scores at most 1,000 customers by a declared scoring. It may read and must
+    /// not write.
+    fn score(scoring: &str, slice: Slice) -> Result<Scores> {
+        drop(slice);
+        Err(Error::NotFound(format!("scoring `{scoring}`")))
+    }
+}
+
+/// REST endpoints under the plugin's prefix.
+pub trait Routes {
+    /// Answers a request that a declared route has let through. A `GET` may read
+    /// and must not write.
+    fn answer(request: Request) -> Result<Response> {
+        Err(Error::NotFound(format!("route `{}`", request.path)))
+    }
+}
+
+/// Types of workflow steps.
+pub trait Steps {
+    /// Runs a declared step. What it writes commits together with its outcome; an
+    /// error discards it, and the host tries again later.
+    fn run_step(step: Step) -> Result<StepOutcome> {
+        Err(Error::NotFound(format!("step `{}`", step.name)))
+    }
+}
+
+/// What other plugins may call.
+pub trait Functions {
+    /// Runs a declared function for the plugin `caller`; the input is valid by the
+    /// manifest's schema.
+    fn call(function: &str, caller: &str, input: Value) -> Result<Value> {
+        drop((caller, input));
+        Err(Error::NotFound(format!("function `{function}`")))
     }
 }

@@ -3,8 +3,10 @@
 
 #[cfg(target_arch = "wasm32")]
 pub(crate) use crate::bindings::imports::hospes::plugin::{
-    context, customers, documents, kv, log, orders, settings, timeline,
+    context, customers, documents, files, kv, log, orders, plugins, settings, timeline,
 };
 
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use crate::testing::fake::{context, customers, documents, kv, log, orders, settings, timeline};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use crate::testing::outside::{files, plugins};

@@ -9,6 +9,7 @@ mod entities;
 mod error;
 mod event;
 mod extension;
+pub mod files;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod glue;
@@ -19,7 +20,11 @@ mod macros;
 mod money;
 pub mod orders;
 pub mod panels;
+pub mod plugins;
+pub mod routes;
+pub mod scoring;
 pub mod settings;
+pub mod steps;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 mod time;
@@ -32,7 +37,9 @@ pub use entities::{
 };
 pub use error::Result;
 pub use event::{Event, EventBody};
-pub use extension::{Actions, Events, Hooks, Jobs, Lifecycle, Outcome, Panels, Save};
+pub use extension::{
+    Actions, Events, Functions, Hooks, Jobs, Lifecycle, Outcome, Panels, Routes, Save, Scoring, Steps,
+};
 pub use money::Money;
 pub use serde;
 pub use serde_json::{self, Value, json};

@@ -101,4 +101,45 @@ macro_rules! __export {
         }
         $crate::bindings::jobs::export_jobs!($glue);
     };
+    (Scoring, $plugin:ty, $glue:ident) => {
+        impl $crate::bindings::scoring::exports::hospes::plugin::scoring::Guest for $glue {
+            fn score(
+                scoring: String,
+                slice: $crate::scoring::Slice,
+            ) -> $crate::Result<$crate::scoring::Scores> {
+                $crate::glue::score::<$plugin>(scoring, slice)
+            }
+        }
+        $crate::bindings::scoring::export_scoring!($glue);
+    };
+    (Routes, $plugin:ty, $glue:ident) => {
+        impl $crate::bindings::routes::exports::hospes::plugin::routes::Guest for $glue {
+            fn handle(
+                request: $crate::bindings::routes::exports::hospes::plugin::routes::Request,
+            ) -> $crate::Result<$crate::bindings::routes::exports::hospes::plugin::routes::Response> {
+                $crate::glue::answer::<$plugin>(request)
+            }
+        }
+        $crate::bindings::routes::export_routes!($glue);
+    };
+    (Steps, $plugin:ty, $glue:ident) => {
+        impl $crate::bindings::steps::exports::hospes::plugin::steps::Guest for $glue {
+            fn run(
+                step: $crate::bindings::steps::exports::hospes::plugin::steps::Step,
+            ) -> $crate::Result<$crate::bindings::steps::exports::hospes::plugin::steps::Outcome> {
+                $crate::glue::run_step::<$plugin>(step)
+            }
+        }
+        $crate::bindings::steps::export_steps!($glue);
+    };
+    (Functions, $plugin:ty, $glue:ident) => {
+        impl $crate::bindings::functions::exports::hospes::plugin::functions::Guest for $glue {
+            fn call(
+                request: $crate::bindings::functions::exports::hospes::plugin::functions::Request,
+            ) -> $crate::Result<String> {
+                $crate::glue::call::<$plugin>(request)
+            }
+        }
+        $crate::bindings::functions::export_functions!($glue);
+    };
 }

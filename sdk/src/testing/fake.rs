@@ -8,14 +8,14 @@ use super::manifest::Collection;
 use super::{World, with};
 use crate::{Comparison, Error, Result, Scalar, Timestamp};
 
-fn reading<T>(act: impl FnOnce(&World) -> Result<T>) -> Result<T> {
+pub(super) fn reading<T>(act: impl FnOnce(&World) -> Result<T>) -> Result<T> {
     with(|world| {
         world.calls += 1;
         act(world)
     })
 }
 
-fn writing<T>(act: impl FnOnce(&mut World) -> Result<T>) -> Result<T> {
+pub(super) fn writing<T>(act: impl FnOnce(&mut World) -> Result<T>) -> Result<T> {
     with(|world| {
         world.calls += 1;
         if world.read_only {
@@ -25,12 +25,12 @@ fn writing<T>(act: impl FnOnce(&mut World) -> Result<T>) -> Result<T> {
     })
 }
 
-fn at_most(what: &str, count: usize, most: usize) -> Result<()> {
+pub(super) fn at_most(what: &str, count: usize, most: usize) -> Result<()> {
     if count <= most { Ok(()) } else { Err(Error::Limit(format!("{what}: {count} of at most {most}"))) }
 }
 
 /// One page of what sorts in memory; the cursor is the place to go on from.
-fn page<T>(all: Vec<T>, limit: u32, cursor: Option<&String>) -> (Vec<T>, Option<String>) {
+pub(super) fn page<T>(all: Vec<T>, limit: u32, cursor: Option<&String>) -> (Vec<T>, Option<String>) {
     let start = cursor.map_or(0, |cursor| cursor.parse().unwrap_or(0));
     let limit = limit as usize;
     let more = all.len() > start + limit;

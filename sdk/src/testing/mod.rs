@@ -20,6 +20,7 @@
 
 pub(crate) mod fake;
 mod manifest;
+pub(crate) mod outside;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use serde_json::Value;
 use crate::bindings::imports::hospes::plugin::context::{Actor, Invocation};
 use crate::bindings::imports::hospes::plugin::documents::Stored;
 use crate::bindings::imports::hospes::plugin::kv::Entry;
+use crate::scoring::{Column, Slice};
 use crate::timeline::Entry as TimelineEntry;
 use crate::{Event, EventBody, Result, Scalar, Subject, Timestamp};
 use manifest::Manifest;
@@ -36,6 +38,9 @@ use manifest::Manifest;
 thread_local! {
     static WORLD: RefCell<World> = RefCell::new(World::new(Manifest::default()));
 }
+
+/// The names of a plugin and of its function.
+type PluginFunction = (String, String);
 
 /// All that the fake host holds.
 #[derive(Debug, Clone)]
@@ -49,6 +54,11 @@ struct World {
     orders: BTreeMap<String, Value>,
     fields: BTreeMap<(String, String), Scalar>,
     timeline: Vec<TimelineEntry>,
+    /// Contents, and when they were written.
+    files: BTreeMap<String, (Vec<u8>, i64)>,
+    /// What functions of other plugins answer.
+    answers: BTreeMap<PluginFunction, Result<String>>,
+    plugin_calls: Vec<(PluginFunction, String)>,
     log: Vec<String>,
     calls: u64,
     random: u64,
@@ -76,6 +86,9 @@ impl World {
             orders: BTreeMap::new(),
             fields: BTreeMap::new(),
             timeline: Vec::new(),
+            files: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            plugin_calls: Vec::new(),
             log: Vec::new(),
             calls: 0,
             random: 0,
@@ -223,6 +236,45 @@ pub fn field(customer: &str, field: &str) -> Option<Scalar> {
 /// What the plugin added to timelines, the first first.
 pub fn timeline() -> Vec<TimelineEntry> {
     with(|world| world.timeline.clone())
+}
+
+/// Lets a function of another plugin answer, whatever it is called with. A
+/// function that no test has answered for is not found.
+pub fn answer_call(plugin: &str, function: &str, answer: Result<Value>) {
+    let place = (plugin.to_owned(), function.to_owned());
+    with(|world| world.answers.insert(place, answer.map(|output| output.to_string())));
+}
+
+/// The calls of other plugins' functions: plugin, function and input.
+///
+/// # Panics
+/// Never: the SDK has written the inputs.
+pub fn plugin_calls() -> Vec<(String, String, Value)> {
+    let call = |((plugin, function), input): &(PluginFunction, String)| {
+        let input = serde_json::from_str(input).expect("the SDK has written it");
+        (plugin.clone(), function.clone(), input)
+    };
+    with(|world| world.plugin_calls.iter().map(call).collect())
+}
+
+/// A file's content, if there is such a file.
+pub fn file(name: &str) -> Option<Vec<u8>> {
+    with(|world| world.files.get(name).map(|file| file.0.clone()))
+}
+
+/// A slice for a scoring: ids, and columns with one number for each.
+///
+/// # Panics
+/// If a column is not as long as the ids.
+pub fn slice(ids: &[&str], columns: &[(&str, &[f64])]) -> Slice {
+    let column = |(name, values): &(&str, &[f64])| {
+        assert_eq!(values.len(), ids.len(), "the column `{name}` has one number for each id");
+        Column { name: (*name).to_owned(), values: values.to_vec() }
+    };
+    Slice {
+        ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+        columns: columns.iter().map(column).collect(),
+    }
 }
 
 /// The lines of the plugin's log.
