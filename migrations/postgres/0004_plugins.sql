@@ -114,6 +114,21 @@ CREATE TABLE plugin_denials (
     PRIMARY KEY (tenant, plugin, grant_name, function)
 );
 
+-- Workflow steps that have come to their end: one that is called again under its
+-- key is answered from here.
+CREATE TABLE plugin_steps (
+    tenant TEXT COLLATE "C" NOT NULL,
+    plugin TEXT COLLATE "C" NOT NULL,
+    step TEXT COLLATE "C" NOT NULL,
+    key TEXT COLLATE "C" NOT NULL,
+    fingerprint TEXT COLLATE "C" NOT NULL,
+    outcome TEXT COLLATE "C" NOT NULL,
+    at BIGINT NOT NULL,
+    PRIMARY KEY (tenant, plugin, step, key)
+);
+
+CREATE INDEX plugin_steps_by_time ON plugin_steps (tenant, at);
+
 -- Jobs that a manifest declares. `due_at` is the next run; while one goes on,
 -- `run_due_at` and `cursor` say where it stands.
 CREATE TABLE schedules (

@@ -114,6 +114,21 @@ CREATE TABLE plugin_denials (
     PRIMARY KEY (tenant, plugin, grant_name, function)
 ) STRICT, WITHOUT ROWID;
 
+-- Workflow steps that have come to their end: one that is called again under its
+-- key is answered from here.
+CREATE TABLE plugin_steps (
+    tenant TEXT NOT NULL,
+    plugin TEXT NOT NULL,
+    step TEXT NOT NULL,
+    key TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, plugin, step, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX plugin_steps_by_time ON plugin_steps (tenant, at);
+
 -- Jobs that a manifest declares. `due_at` is the next run; while one goes on,
 -- `run_due_at` and `cursor` say where it stands.
 CREATE TABLE schedules (

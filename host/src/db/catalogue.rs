@@ -25,6 +25,7 @@ const MODULES: &[Module] = &[
     ("org_units", super::org_units::STATEMENTS),
     ("plugins", super::plugins::STATEMENTS),
     ("schedules", super::schedules::STATEMENTS),
+    ("steps", super::steps::STATEMENTS),
     ("sessions", super::sessions::STATEMENTS),
     ("tenants", super::tenants::STATEMENTS),
     ("tokens", super::tokens::STATEMENTS),

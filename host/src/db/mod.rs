@@ -38,6 +38,7 @@ pub(crate) mod sessions;
 mod sort;
 pub(crate) mod sql;
 mod sqlite;
+pub(crate) mod steps;
 pub(crate) mod tenants;
 pub(crate) mod timeline;
 pub(crate) mod tokens;

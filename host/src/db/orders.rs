@@ -26,6 +26,35 @@ macro_rules! columns {
     };
 }
 
+/// The head of `FACTS`.
+macro_rules! facts {
+    () => {
+        "
+        SELECT o.customer_id, COUNT(o.id) AS orders,
+            CAST(SUM(CASE WHEN o.currency = $3 THEN o.total_minor - o.refunded_minor ELSE 0 END) AS BIGINT)
+                AS spend_minor,
+            MIN(o.ordered_at) AS first_at, MAX(o.ordered_at) AS last_at
+        FROM orders o
+        JOIN customers c ON c.tenant = o.tenant AND c.id = o.customer_id
+        JOIN "
+    };
+}
+
+/// The rest of `FACTS`.
+macro_rules! facts_where {
+    () => {
+        concat!(
+            "
+        WHERE o.tenant = $1
+          AND o.status <> 'cancelled'
+          AND ",
+            visible!("$4", "$5", "$6", "$7"),
+            "
+        GROUP BY o.customer_id"
+        )
+    };
+}
+
 statements! {
     // An order is as visible as its customer, also after that was deleted.
     FIND = concat!("
@@ -63,6 +92,36 @@ statements! {
         GROUP BY channel, currency
         ORDER BY channel, currency
         LIMIT 1000";
+    // A list is one JSON array, which each engine unfolds in its own way.
+    FACTS = split(
+        concat!(facts!(), "json_each($2) j ON o.customer_id = j.value", facts_where!()),
+        concat!(facts!(), "json_array_elements_text(CAST($2 AS JSON)) AS j(value) ON o.customer_id = j.value",
+            facts_where!()),
+    );
+}
+
+/// A customer's orders in sum.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub(crate) struct FactsRow {
+    pub(crate) customer_id: CustomerId,
+    pub(crate) orders: i64,
+    /// Less refunds, in one currency.
+    pub(crate) spend_minor: i64,
+    pub(crate) first_at: Timestamp,
+    pub(crate) last_at: Timestamp,
+}
+
+/// The sums of customers' visible orders; those without an order have no row.
+pub(crate) async fn facts(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    visibility: &Visibility,
+    (customers, currency): (&[&CustomerId], &str),
+) -> Result<Vec<FactsRow>> {
+    let customers: Vec<&str> = customers.iter().map(|id| id.as_str()).collect();
+    let mut args = args![tenant, &serde_json::json!(customers), currency];
+    args.extend(visible_args(visibility));
+    tx.fetch_all(FACTS, args).await
 }
 
 const INSERT: Insert = Insert {

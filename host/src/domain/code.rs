@@ -79,6 +79,7 @@ codes! {
         Required = "required",
         UnknownField = "unknown_field",
         UnknownParameter = "unknown_parameter",
+        UnexpectedBody = "unexpected_body",
         Repeated = "repeated",
         WrongType { expected } = "wrong_type",
         TooLong { max } = "too_long",
@@ -189,6 +190,9 @@ codes! {
         ImportUploadOvertaken = "import_upload_overtaken",
         ImportEnded = "import_ended",
         LeaseLost = "lease_lost",
+        StepKeyReused = "step_key_reused",
+        /// Another call has run the step to its end; its outcome is the answer.
+        StepHasEnded = "step_has_ended",
         TooSlow { seconds } = "too_slow",
         /// A record that a plugin has read is not as it was; the invocation runs again.
         StaleRead = "stale_read",
@@ -259,6 +263,8 @@ codes! {
         Outcome { reason } = "outcome",
         Panel { reason } = "panel",
         Denied { field, class } = "denied",
+        Scores { reason } = "scores",
+        Response { reason } = "response",
     }
 }
 
@@ -333,6 +339,10 @@ codes! {
         Collection = "collection",
         Action = "action",
         Import = "import",
+        Route = "route",
+        Scoring = "scoring",
+        Step = "step",
+        Function = "function",
         DeadLetter = "dead_letter",
         Event = "event",
         Webhook = "webhook",

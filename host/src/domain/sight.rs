@@ -178,6 +178,11 @@ impl<'a> Sight<'a> {
         self.closed_field(member, &full_name(namespace, name))
     }
 
+    /// A member of the record itself, if it is not opened.
+    pub(crate) fn closed_to_read(&self, name: &str) -> Option<Closed> {
+        self.closed(self.record.class_of(name)?, name)
+    }
+
     /// The first member of a merge patch, or of a new record, that is not opened. What may not be
     /// seen may not be written over either.
     pub(crate) fn closed_to_patch(&self, patch: &Value) -> Option<Closed> {

@@ -72,6 +72,11 @@ pub(super) async fn collect(headers: &HeaderMap, body: Body, bytes_max: usize) -
     }
 }
 
+/// Refuses a body that says to be something else than JSON.
+pub(super) fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
+    check_content_type(headers, &[JSON])
+}
+
 fn check_content_type(headers: &HeaderMap, wanted: &[&'static str]) -> Result<(), Problem> {
     let sent = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let mut parts = sent.split(';').map(str::trim);

@@ -25,6 +25,7 @@ mod openapi;
 mod orders;
 mod org_units;
 mod page;
+mod plugin_routes;
 mod plugins;
 mod problem;
 mod products;
@@ -187,6 +188,7 @@ fn ordinary_routes() -> OpenApiRouter<HttpState> {
         .merge(me::routes())
         .merge(orders::routes())
         .merge(org_units::routes())
+        .merge(plugin_routes::routes())
         .merge(plugins::routes())
         .merge(products::routes())
         .merge(roles::routes())

@@ -1,12 +1,13 @@
 //! The API's description (OpenAPI 3.1), and a page to browse it that needs no network.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use serde_json::Value;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, Ref, ResponseBuilder,
@@ -27,6 +28,18 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
 pub fn document() -> OpenApi {
     let routes = super::ordinary_routes().merge(super::streaming_routes());
     finish(super::described(routes).into_openapi())
+}
+
+/// The same as JSON, for what is added to it.
+pub(super) fn document_as_json() -> Value {
+    static DOCUMENT: LazyLock<Value> =
+        LazyLock::new(|| serde_json::to_value(document()).expect("a description is plain data"));
+    DOCUMENT.clone()
+}
+
+/// The response of an operation that fails.
+pub(super) fn problem_as_json() -> Value {
+    serde_json::to_value(problem()).expect("a description is plain data")
 }
 
 /// The description without its operations.
@@ -62,13 +75,7 @@ pub(super) fn frame() -> OpenApi {
 
 /// Adds to every operation the problem documents that it may answer.
 fn finish(mut document: OpenApi) -> OpenApi {
-    let problem = ResponseBuilder::new()
-        .description("A problem document that says what is wrong.")
-        .content(
-            "application/problem+json",
-            ContentBuilder::new().schema(Some(Ref::from_schema_name("ProblemDocument"))).build(),
-        )
-        .build();
+    let problem = problem();
     if let Some(components) = document.components.as_mut() {
         let mut schemas = Vec::new();
         ProblemDocument::schemas(&mut schemas);
@@ -88,11 +95,22 @@ fn finish(mut document: OpenApi) -> OpenApi {
     document
 }
 
+fn problem() -> utoipa::openapi::Response {
+    ResponseBuilder::new()
+        .description("A problem document that says what is wrong.")
+        .content(
+            "application/problem+json",
+            ContentBuilder::new().schema(Some(Ref::from_schema_name("ProblemDocument"))).build(),
+        )
+        .build()
+}
+
 /// `/api/v1/openapi.json` and `/docs`.
 pub(super) fn routes(document: OpenApi) -> Router<HttpState> {
     let document = Arc::new(finish(document));
     let address = format!("{API_PREFIX}/openapi.json");
-    let page = Router::from(SwaggerUi::new("/docs").config(Config::from(address.clone())));
+    let tenants = format!("{API_PREFIX}/tenant/openapi.json");
+    let page = Router::from(SwaggerUi::new("/docs").config(Config::new([address.clone(), tenants])));
     Router::new()
         .route(&address, get(move || std::future::ready(Json(Arc::clone(&document)))))
         .merge(page.layer(middleware::from_fn(allow_page)))

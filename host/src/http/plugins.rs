@@ -18,6 +18,7 @@ use crate::domain::ids::{CustomerId, OrderId};
 use crate::ops::plugins::catalogue::{self, EnablementView, PluginDetails, PluginSummary};
 use crate::ops::plugins::data::{self, DocumentView, LogLine};
 use crate::ops::plugins::enablement::{self, EnablementPatch, NewEnablement};
+use crate::ops::plugins::scoring::{self, Score, ScoreQuery};
 use crate::ops::plugins::sheet::InstallSheet;
 use crate::ops::plugins::{ActionOutcome, actions};
 
@@ -32,6 +33,7 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(collection))
         .routes(routes!(act_on_customer))
         .routes(routes!(act_on_order))
+        .routes(routes!(score))
 }
 
 impl Record for EnablementView {
@@ -239,4 +241,19 @@ async fn act_on_order(
 ) -> Result<Json<ActionOutcome>> {
     let (action, input) = ((plugin.as_str(), action.as_str()), Value::Object(input));
     Ok(Json(actions::run(&state.core, &actor, action, Subject::Order(id), input).await?))
+}
+
+/// Lets a plugin score customers: those that are named, or a page of those that conditions hold for.
+/// Changes nothing. Customers that the sender does not see are left out.
+#[utoipa::path(post, path = "/plugins/{name}/scoring/{scoring}", operation_id = "score_customers", tag = "plugins",
+    params(("name" = String, Path), ("scoring" = String, Path)),
+    request_body = ScoreQuery,
+    responses((status = 200, body = Page<Score>)))]
+async fn score(
+    State(state): State<HttpState>,
+    actor: Actor,
+    Path((name, scoring)): Path<(String, String)>,
+    ValidJson(query): ValidJson<ScoreQuery>,
+) -> Result<Json<Page<Score>>> {
+    Ok(Json(scoring::score(&state.core, &actor, (&name, &scoring), query).await?))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::Uri;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -63,10 +64,27 @@ pub(super) fn same_as_address(pointer: &str, stated: Option<String>, address: St
     Ok(address)
 }
 
-fn read<T: IntoParams + DeserializeOwned + 'static>(query: &str) -> Result<T> {
-    if query.len() > QUERY_CHARS_MAX {
-        return Err(Error::plain("", FaultCode::too_long(QUERY_CHARS_MAX)));
+/// The parameters of a query string as they stand there, decoded.
+pub(super) fn pairs_of(uri: &Uri) -> Result<Vec<(String, String)>> {
+    let query = uri.query().unwrap_or_default();
+    check_length(query)?;
+    let pairs = pairs(query)?;
+    let nul = pairs.iter().find(|(name, text)| name.contains('\0') || text.contains('\0'));
+    match nul {
+        Some((name, _)) => Err(Error::Invalid { faults: vec![fault(name, FaultCode::NulCharacter)] }),
+        None => Ok(pairs),
     }
+}
+
+fn check_length(query: &str) -> Result<()> {
+    if query.len() <= QUERY_CHARS_MAX {
+        return Ok(());
+    }
+    Err(Error::plain("", FaultCode::too_long(QUERY_CHARS_MAX)))
+}
+
+fn read<T: IntoParams + DeserializeOwned + 'static>(query: &str) -> Result<T> {
+    check_length(query)?;
     let schema = Arc::new(schema_of::<T>()?);
     let value = gather(query, schema.get("properties").unwrap_or(&Value::Null))?;
     schema::read_as::<QueryOf<T>, T>(schema_of::<T>, &value)
@@ -182,11 +200,15 @@ fn pairs(query: &str) -> Result<Vec<(String, String)>> {
 }
 
 fn decode(text: &str) -> Option<String> {
+    decode_segment(&text.replace('+', " "))
+}
+
+/// A segment of a path, decoded; a plus stands for itself there.
+pub(super) fn decode_segment(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
-            b'+' => b' ',
             b'%' => {
                 let high = char::from(rest.next()?).to_digit(16)?;
                 let low = char::from(rest.next()?).to_digit(16)?;

@@ -10,6 +10,7 @@ use crate::db::feed::{self, Place};
 use crate::db::{deliveries, lanes};
 use crate::domain::ids::TenantId;
 use crate::error::{Error, Result};
+use crate::ops::plugins::steps;
 use crate::ops::{Core, idempotency, webhooks};
 
 /// How often old rows are looked for.
@@ -42,6 +43,8 @@ pub struct Report {
     pub idempotency_keys: u64,
     /// Attempts to tell webhooks, and secrets that no longer sign.
     pub webhooks: u64,
+    /// Ends of workflow steps.
+    pub steps: u64,
     /// Consumers whose deliveries had been left behind.
     pub orphans: u64,
 }
@@ -96,6 +99,7 @@ impl Retention {
                 report.events += self.purge_events(tenant).await?;
                 report.webhooks += webhooks::purge(&self.core, tenant).await?;
                 report.idempotency_keys += idempotency::purge(&self.core, tenant).await?;
+                report.steps += steps::purge(&self.core, tenant).await?;
             }
         }
         report.orphans = self.delete_orphans().await?;

@@ -33,6 +33,10 @@ pub(super) enum Call {
     Act { action: String, target: types::Subject, input: String },
     Render { slot: String, target: types::Subject },
     Job { job: String, due_at: i64, cursor: Option<String> },
+    Score { scoring: String, slice: exports::scoring::Slice },
+    Route(exports::routes::Request),
+    Step(exports::steps::Step),
+    Function(exports::functions::Request),
 }
 
 /// What a plugin answers.
@@ -43,6 +47,10 @@ pub(super) enum Answer {
     Patch(Option<String>),
     Outcome(exports::actions::Outcome),
     Blocks(Vec<exports::panels::Block>),
+    Scores(exports::scoring::Scores),
+    Response(exports::routes::Response),
+    Step(exports::steps::Outcome),
+    Output(String),
 }
 
 impl Answer {
@@ -172,6 +180,22 @@ async fn enter(
             let guest = guest!(store, loaded, jobs);
             let next = guest.call_run(store, job, *due_at, cursor.as_deref()).await?;
             next.map(Answer::Cursor).map_err(refused)
+        }
+        Call::Score { scoring, slice } => {
+            let guest = guest!(store, loaded, scoring);
+            guest.call_score(store, scoring, slice).await?.map(Answer::Scores).map_err(refused)
+        }
+        Call::Route(request) => {
+            let guest = guest!(store, loaded, routes);
+            guest.call_handle(store, request).await?.map(Answer::Response).map_err(refused)
+        }
+        Call::Step(step) => {
+            let guest = guest!(store, loaded, steps);
+            guest.call_run(store, step).await?.map(Answer::Step).map_err(refused)
+        }
+        Call::Function(request) => {
+            let guest = guest!(store, loaded, functions);
+            guest.call_call(store, request).await?.map(Answer::Output).map_err(refused)
         }
     })
 }

@@ -118,6 +118,8 @@ pub(super) struct Invocation {
     /// With the rights that are left: the tenant's grants, and the acting user's permissions.
     pub(super) actor: Actor,
     pub(super) point: Point,
+    /// Whether writing calls are allowed.
+    pub(super) may_write: bool,
     pub(super) budget: Budget,
     pub(super) usage: Usage,
     pub(super) attempt: u32,
@@ -138,6 +140,8 @@ pub(super) struct Beginning {
     pub(super) enabled: Arc<Enabled>,
     pub(super) actor: Actor,
     pub(super) point: Point,
+    /// Whether writing calls are allowed: those of the point, or less.
+    pub(super) may_write: bool,
     /// Inputs, such as the events of a batch.
     pub(super) items: u32,
     pub(super) attempt: u32,
@@ -147,7 +151,8 @@ pub(super) struct Beginning {
 
 impl Invocation {
     pub(super) fn new(beginning: &Beginning, attempt: u32) -> Self {
-        let Beginning { core, gate, enabled, actor, point, items, attempt: first, now, seed } = beginning;
+        let Beginning { core, gate, enabled, actor, point, may_write, items, .. } = beginning;
+        let Beginning { attempt: first, now, seed, .. } = beginning;
         let budget = point.budget(*items);
         Self {
             core: Arc::clone(core),
@@ -155,6 +160,7 @@ impl Invocation {
             enabled: Arc::clone(enabled),
             actor: actor.clone(),
             point: *point,
+            may_write: *may_write,
             budget,
             usage: Usage::default(),
             attempt: first + attempt,

@@ -25,7 +25,11 @@ mod lifecycle;
 mod panels;
 mod query;
 mod registry;
+mod request;
+mod routes;
 mod run;
+mod scoring;
+mod steps;
 
 use std::sync::{Arc, Weak};
 
@@ -38,10 +42,14 @@ pub use artifact::Artifacts;
 pub use engine::Sandbox;
 
 use crate::domain::actor::Actor;
+use crate::domain::customer::Customer;
 use crate::domain::event::Subject;
 use crate::domain::ids::TenantId;
 use crate::error::{Error, Result};
 use crate::ops::Core;
+use crate::ops::plugins::routes::{PluginRoutes, RouteRequest, RouteResponse};
+use crate::ops::plugins::scoring::Score;
+use crate::ops::plugins::steps::{StepAck, StepOutcome, StepRequest};
 use crate::ops::plugins::{
     Ack, ActionOutcome, Delivered, Denial, Inspected, JobAck, JobChunk, Panel, PluginEvent, Plugins,
     PointHealth, Save, Switch,
@@ -125,6 +133,38 @@ impl Plugins for PluginHost {
         input: Value,
     ) -> BoxFuture<'a, Result<ActionOutcome>> {
         Box::pin(self.act(actor, plugin, action, (target, input)))
+    }
+
+    fn score<'a>(
+        &'a self,
+        actor: &'a Actor,
+        plugin: &'a str,
+        scoring: &'a str,
+        customers: Vec<Customer>,
+    ) -> BoxFuture<'a, Result<Vec<Score>>> {
+        Box::pin(self.score_customers(actor, (plugin, scoring), customers))
+    }
+
+    fn route<'a>(
+        &'a self,
+        actor: &'a Actor,
+        plugin: &'a str,
+        request: RouteRequest,
+    ) -> BoxFuture<'a, Result<RouteResponse>> {
+        Box::pin(self.answer_route(actor, plugin, request))
+    }
+
+    fn routes<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Vec<PluginRoutes>>> {
+        Box::pin(self.routes_of(tenant))
+    }
+
+    fn run_step<'a>(
+        &'a self,
+        actor: &'a Actor,
+        request: StepRequest,
+        keep: StepAck,
+    ) -> BoxFuture<'a, Result<StepOutcome>> {
+        Box::pin(self.step(actor, request, keep))
     }
 
     fn deliver<'a>(

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use hospes_bindings::exports::hospes::plugin as exports;
 use moka::future::Cache;
+use serde_json::Value;
 use wasmtime::component::{Component, InstancePre};
 
 use super::artifact::Artifacts;
@@ -43,6 +44,24 @@ pub(super) struct Loaded {
     pub(super) actions: Option<exports::actions::GuestIndices>,
     pub(super) panels: Option<exports::panels::GuestIndices>,
     pub(super) jobs: Option<exports::jobs::GuestIndices>,
+    pub(super) scoring: Option<exports::scoring::GuestIndices>,
+    pub(super) routes: Option<exports::routes::GuestIndices>,
+    pub(super) steps: Option<exports::steps::GuestIndices>,
+    pub(super) functions: Option<exports::functions::GuestIndices>,
+}
+
+/// Schemas of what goes in and comes out.
+#[derive(Debug)]
+pub(super) struct InOut {
+    pub(super) input: Schema,
+    pub(super) output: Schema,
+}
+
+/// Schemas of a route, as far as its manifest has them.
+#[derive(Debug)]
+pub(super) struct RouteSchemas {
+    pub(super) input: Option<Schema>,
+    pub(super) output: Option<Schema>,
 }
 
 /// A package's manifest with its schemas compiled.
@@ -50,17 +69,40 @@ pub(super) struct Loaded {
 pub(super) struct Facts {
     pub(super) manifest: Manifest,
     pub(super) actions: HashMap<String, Schema>,
+    /// In the order of the manifest.
+    pub(super) routes: Vec<RouteSchemas>,
+    pub(super) steps: HashMap<String, InOut>,
+    pub(super) functions: HashMap<String, InOut>,
 }
 
 impl Facts {
     pub(super) fn new(manifest: Manifest) -> Result<Self> {
         let mut actions = HashMap::new();
         for action in &manifest.actions {
-            let schema = Schema::compile(&action.input).map_err(Error::internal)?;
-            actions.insert(action.name.clone(), schema);
+            actions.insert(action.name.clone(), compile(&action.input)?);
         }
-        Ok(Self { manifest, actions })
+        let mut routes = Vec::with_capacity(manifest.routes.len());
+        for route in &manifest.routes {
+            let input = route.input.as_ref().map(compile).transpose()?;
+            let output = route.output.as_ref().map(compile).transpose()?;
+            routes.push(RouteSchemas { input, output });
+        }
+        let mut steps = HashMap::new();
+        for step in &manifest.steps {
+            let schemas = InOut { input: compile(&step.input)?, output: compile(&step.output)? };
+            steps.insert(step.name.clone(), schemas);
+        }
+        let mut functions = HashMap::new();
+        for function in &manifest.functions {
+            let schemas = InOut { input: compile(&function.input)?, output: compile(&function.output)? };
+            functions.insert(function.name.clone(), schemas);
+        }
+        Ok(Self { manifest, actions, routes, steps, functions })
     }
+}
+
+fn compile(schema: &Value) -> Result<Schema> {
+    Schema::compile(schema).map_err(Error::internal)
 }
 
 /// A plugin as one tenant has enabled it.
@@ -291,9 +333,19 @@ impl Registry {
                 }
             };
         }
-        let (lifecycle, events, hooks) = (point!(lifecycle), point!(events), point!(hooks));
-        let (actions, panels, jobs) = (point!(actions), point!(panels), point!(jobs));
-        Ok(Loaded { pre, lifecycle, events, hooks, actions, panels, jobs })
+        Ok(Loaded {
+            lifecycle: point!(lifecycle),
+            events: point!(events),
+            hooks: point!(hooks),
+            actions: point!(actions),
+            panels: point!(panels),
+            jobs: point!(jobs),
+            scoring: point!(scoring),
+            routes: point!(routes),
+            steps: point!(steps),
+            functions: point!(functions),
+            pre,
+        })
     }
 }
 

@@ -59,6 +59,7 @@ impl PluginHost {
             enabled: Arc::clone(enabled),
             actor,
             point,
+            may_write: point.may_write(),
             items: 1,
             attempt: 0,
             now,
@@ -384,7 +385,7 @@ fn code_of(told: &str) -> String {
     }
 }
 
-fn rejection(plugin: String, told: types::Rejection) -> Error {
+pub(super) fn rejection(plugin: String, told: types::Rejection) -> Error {
     Error::PluginRejected {
         plugin,
         code: code_of(&told.code),

@@ -6,8 +6,11 @@ pub mod catalogue;
 pub mod data;
 pub mod enablement;
 pub mod packages;
+pub mod routes;
+pub mod scoring;
 pub mod sheet;
 mod sheet_text;
+pub mod steps;
 
 use std::sync::Arc;
 
@@ -20,11 +23,15 @@ use crate::db::Tx;
 pub use crate::db::plugins::Denial;
 use crate::db::plugins::Package;
 use crate::domain::actor::Actor;
+use crate::domain::customer::Customer;
 use crate::domain::event::Subject;
 use crate::domain::grant::Grants;
 use crate::domain::ids::{EventId, TenantId};
 use crate::domain::manifest::Manifest;
 use crate::error::Result;
+use routes::{PluginRoutes, RouteRequest, RouteResponse};
+use scoring::Score;
+use steps::{StepAck, StepOutcome, StepRequest};
 
 /// A record whose save a hook may see first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -207,6 +214,49 @@ pub trait Plugins: Send + Sync + 'static {
         target: Subject,
         input: Value,
     ) -> BoxFuture<'a, Result<ActionOutcome>>;
+
+    /// Scores customers, at most a slice of them, by a plugin's scoring; as many
+    /// scores as customers, in their order. Writes nothing.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown scoring, `Forbidden` for a column that the actor
+    /// may not read, `PluginRejected`, `PluginFailed`.
+    fn score<'a>(
+        &'a self,
+        actor: &'a Actor,
+        plugin: &'a str,
+        scoring: &'a str,
+        customers: Vec<Customer>,
+    ) -> BoxFuture<'a, Result<Vec<Score>>>;
+
+    /// Passes a request to a plugin's route and commits what it wrote in one transaction.
+    ///
+    /// # Errors
+    /// Those of [`routes::handle`].
+    fn route<'a>(
+        &'a self,
+        actor: &'a Actor,
+        plugin: &'a str,
+        request: RouteRequest,
+    ) -> BoxFuture<'a, Result<RouteResponse>>;
+
+    /// The endpoints of the plugins that a tenant has enabled, by plugin.
+    ///
+    /// # Errors
+    /// Those of the database.
+    fn routes<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Vec<PluginRoutes>>>;
+
+    /// Runs a workflow step and commits its effects together with `keep`, which is
+    /// told the outcome.
+    ///
+    /// # Errors
+    /// Those of [`steps::run`], and those of `keep`.
+    fn run_step<'a>(
+        &'a self,
+        actor: &'a Actor,
+        request: StepRequest,
+        keep: StepAck,
+    ) -> BoxFuture<'a, Result<StepOutcome>>;
 
     /// Delivers a batch of events, in order, and commits the plugin's effects
     /// together with `ack`. All belong to one tenant; at most 200.

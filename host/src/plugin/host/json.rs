@@ -6,7 +6,7 @@ use serde_json::{Map, Number, Value};
 use super::{Answered, invalid};
 
 /// The longest document, in bytes.
-pub(super) const DOCUMENT_BYTES_MAX: usize = 256 * 1_024;
+pub(in crate::plugin) const DOCUMENT_BYTES_MAX: usize = 256 * 1_024;
 const DEPTH_MAX: u32 = 32;
 
 /// Reads a document of at most `most` bytes.

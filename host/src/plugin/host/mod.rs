@@ -143,8 +143,8 @@ impl Invocation {
         let (count, used, budget, verb) = match access {
             Access::Read(count) => (count, &mut self.usage.rows_read, self.budget.rows_read, "read"),
             Access::Write(count) => {
-                if !self.point.may_write() {
-                    let message = format!("{} may not write ({what})", self.point.as_str());
+                if !self.may_write {
+                    let message = format!("{} may not write here ({what})", self.point.as_str());
                     return Err(types::Error::Denied(message).into());
                 }
                 (count, &mut self.usage.rows_written, self.budget.rows_written, "written")
@@ -202,10 +202,11 @@ fn limit(message: String) -> Refusal {
 impl types::Host for Invocation {}
 
 pub(super) use documents::stored;
+pub(super) use json::DOCUMENT_BYTES_MAX;
 
 /// Reads a document that a guest has answered; says what is wrong with it.
 pub(super) fn parse_document(text: &str) -> Result<serde_json::Value, String> {
-    json::parse("", text, json::DOCUMENT_BYTES_MAX).map_err(|refusal| match refusal {
+    json::parse("", text, DOCUMENT_BYTES_MAX).map_err(|refusal| match refusal {
         Refusal::Told(types::Error::Invalid(faults)) => {
             faults.into_iter().map(|fault| fault.message).collect::<Vec<_>>().join("; ")
         }
