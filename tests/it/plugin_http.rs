@@ -18,7 +18,7 @@ both_engines! {
         assert_eq!(probe["name"], "probe");
         assert_eq!(probe["grants"][0]["reason"], "To be used by tests.");
         assert_eq!(probe["grants"][7]["name"], "kv:own");
-        assert_eq!(probe["grants"][7]["opens"], json!(["kv.get-many", "kv.set-many"]));
+        assert_eq!(probe["grants"][7]["opens"], json!(["kv.delete-many", "kv.get-many", "kv.set-many"]));
         let chinese = owner.get("/api/v1/plugins").header("accept-language", "zh-CN").await;
         assert_eq!(chinese.body["items"][0]["grants"][0]["reason"], "供测试使用。");
 

@@ -11,7 +11,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::path::Operation;
 
 use super::problem::ProblemKind;
-use super::{HttpState, Problem, json};
+use super::{API_PREFIX, HttpState, Problem, json, plugin_routes};
 use crate::domain::code::Reason;
 
 const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
@@ -25,7 +25,7 @@ pub(super) struct Fingerprint {
     pub(super) fingerprint: String,
 }
 
-/// The operations that the API's description gives the header.
+/// The operations that the API's description gives the header, and those of plugins.
 static SUPPORTED: LazyLock<HashSet<String>> = LazyLock::new(|| {
     let takes_key = |operation: &Operation| {
         let mut parameters = operation.parameters.iter().flatten();
@@ -36,7 +36,8 @@ static SUPPORTED: LazyLock<HashSet<String>> = LazyLock::new(|| {
     };
     let paths = super::openapi().paths.paths;
     let posts = paths.into_iter().filter(|(_, item)| item.post.as_ref().is_some_and(takes_key));
-    posts.map(|(path, _)| path).collect()
+    let of_plugins = format!("{API_PREFIX}{}", plugin_routes::PATH);
+    posts.map(|(path, _)| path).chain([of_plugins]).collect()
 });
 
 /// Refuses a key that would be passed over: its sender believes that repeating is safe.

@@ -18,9 +18,12 @@ use crate::domain::manifest::{Method, Route};
 use crate::error::Error;
 use crate::ops::plugins::routes::{self, PluginRoutes, RouteRequest, RouteResponse};
 
+/// Where plugins' endpoints are, below the API's prefix.
+pub(super) const PATH: &str = "/plugins/{plugin}/x/{*path}";
+
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
     let any = get(handle).post(handle).put(handle).patch(handle).delete(handle);
-    OpenApiRouter::new().routes(routes!(describe)).route("/plugins/{plugin}/x/{*path}", any)
+    OpenApiRouter::new().routes(routes!(describe)).route(PATH, any)
 }
 
 /// Passes a request to the plugin. Not in the description of the core's API: each
@@ -111,6 +114,11 @@ fn operation(plugin: &PluginRoutes, (position, route): (usize, &Route), locale: 
     for name in &route.query {
         parameters
             .push(json!({ "name": name, "in": "query", "required": false, "schema": { "type": "string" } }));
+    }
+    if route.method == Method::Post {
+        parameters.push(json!({
+            "name": "Idempotency-Key", "in": "header", "required": false, "schema": { "type": "string" },
+        }));
     }
     let answer = match &route.output {
         Some(schema) => json!({ "application/json": { "schema": with_id(schema, id("output")) } }),

@@ -36,7 +36,6 @@ pub(super) enum Call {
     Score { scoring: String, slice: exports::scoring::Slice },
     Route(exports::routes::Request),
     Step(exports::steps::Step),
-    Function(exports::functions::Request),
 }
 
 /// What a plugin answers.
@@ -50,7 +49,6 @@ pub(super) enum Answer {
     Scores(exports::scoring::Scores),
     Response(exports::routes::Response),
     Step(exports::steps::Outcome),
-    Output(String),
 }
 
 impl Answer {
@@ -192,10 +190,6 @@ async fn enter(
         Call::Step(step) => {
             let guest = guest!(store, loaded, steps);
             guest.call_run(store, step).await?.map(Answer::Step).map_err(refused)
-        }
-        Call::Function(request) => {
-            let guest = guest!(store, loaded, functions);
-            guest.call_call(store, request).await?.map(Answer::Output).map_err(refused)
         }
     })
 }

@@ -386,12 +386,14 @@ fn code_of(told: &str) -> String {
 }
 
 pub(super) fn rejection(plugin: String, told: types::Rejection) -> Error {
-    Error::PluginRejected {
-        plugin,
-        code: code_of(&told.code),
-        message: super::invocation::clean(&told.message, MESSAGE_BYTES_MAX),
-        faults: faults_of(told.faults),
-    }
+    let (code, message, faults) = told_by_guest(told);
+    Error::PluginRejected { plugin, code, message, faults }
+}
+
+/// Code, message and faults of a guest's rejection, cut to what people are shown.
+pub(super) fn told_by_guest(told: types::Rejection) -> (String, String, Vec<Fault>) {
+    let message = super::invocation::clean(&told.message, MESSAGE_BYTES_MAX);
+    (code_of(&told.code), message, faults_of(told.faults))
 }
 
 /// What a plugin's own refusal is for the caller of the API.

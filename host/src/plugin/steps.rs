@@ -9,7 +9,7 @@ use super::PluginHost;
 use super::call::{Answer, Call};
 use super::host::{parse_document, subject_of_event};
 use super::registry::Enabled;
-use super::run::{Effects, rejection, user_actor};
+use super::run::{Effects, told_by_guest, user_actor};
 use crate::clock::Timestamp;
 use crate::domain::actor::Actor;
 use crate::domain::code::{FailureCode, RecordKind};
@@ -95,13 +95,11 @@ fn read(enabled: &Enabled, step: &str, now: Timestamp, answer: &Answer) -> Resul
             }
             Ok(StepOutcome::WaitUntil(time))
         }
-        contract::Outcome::Failed(told) => match rejection(enabled.plugin.to_string(), told.clone()) {
-            Error::PluginRejected { code, message, faults, .. } => {
-                let faults = faults.into_iter().map(StepFault::from).collect();
-                Ok(StepOutcome::Failed { code, message, faults })
-            }
-            error => Err(error),
-        },
+        contract::Outcome::Failed(told) => {
+            let (code, message, faults) = told_by_guest(told.clone());
+            let faults = faults.into_iter().map(StepFault::from).collect();
+            Ok(StepOutcome::Failed { code, message, faults })
+        }
     }
 }
 

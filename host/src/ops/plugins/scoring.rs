@@ -7,12 +7,12 @@ use crate::clock::Timestamp;
 use crate::domain::actor::Actor;
 use crate::domain::code::{FaultCode, TypeName};
 use crate::domain::customer::Customer;
-use crate::domain::field::{Model, Scalar};
+use crate::domain::field::{FieldEntity, Model, Scalar};
 use crate::domain::ids::CustomerId;
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::query::{CONDITIONS_MAX, Comparison, Condition, CustomerFilter, CustomerSort};
 use crate::error::{Error, Fault, Result};
-use crate::ops::{self, Core, READ_MANY_MAX, customers};
+use crate::ops::{self, Core, READ_MANY_MAX, customers, fields};
 
 /// Customers that one request scores, and that a plugin gets at once.
 pub const SLICE_MAX: u32 = 1_000;
@@ -56,7 +56,6 @@ pub struct ScoreCondition {
     #[schema(min_length = 1, max_length = 120)]
     pub field: String,
     /// How it compares.
-    #[schema(inline)]
     pub operator: Operator,
     /// With what: text, a number, a truth value, or a time as text.
     pub value: Value,
@@ -128,7 +127,7 @@ pub async fn score(
 async fn select(core: &Core, actor: &Actor, query: ScoreQuery) -> Result<Page<Customer>> {
     let ScoreQuery { customer_ids, conditions, tag, limit, cursor } = query;
     let Some(ids) = customer_ids else {
-        let model = customers::model(core, actor).await?;
+        let model = fields::readable(core, actor).await?;
         let conditions = read_conditions(&model, conditions)?;
         let filter = CustomerFilter { tag, conditions, ..CustomerFilter::default() };
         let page = PageRequest { limit: limit.unwrap_or(SLICE_MAX).clamp(1, SLICE_MAX), cursor };
@@ -162,7 +161,7 @@ fn read_conditions(model: &Model, conditions: Vec<ScoreCondition>) -> Result<Vec
 
 /// The value as the type of the field that it is compared with.
 fn scalar(model: &Model, field: &str, value: &Value) -> Result<Scalar, (FaultCode, String)> {
-    if let Some(definition) = model.field_named(field) {
+    if let Some(definition) = model.field_named(FieldEntity::Customer, field) {
         return definition.read(value);
     }
     let wrong = |kind| (FaultCode::wrong_type(&[kind]), format!("the value does not go with `{field}`"));

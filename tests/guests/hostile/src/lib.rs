@@ -5,9 +5,10 @@ use std::hint::black_box;
 
 use hospes_sdk::documents::{self, Collection, Expectation};
 use hospes_sdk::panels::Blocks;
+use hospes_sdk::scoring::{Scores, Slice};
 use hospes_sdk::{
-    Actions, Customer, Error, Event, EventBody, Events, Hooks, Outcome, Panels, Rejection, Result, Subject,
-    Value, customers, json, kv, log,
+    Actions, Customer, Error, Event, EventBody, Events, Hooks, Outcome, Panels, Rejection, Result, Scoring,
+    Subject, Value, customers, json, kv, log,
 };
 
 const JUNK: Collection<Value> = Collection::new("junk");
@@ -122,6 +123,22 @@ impl Panels for Hostile {
     }
 }
 
+impl Scoring for Hostile {
+    fn score(scoring: &str, slice: Slice) -> Result<Scores> {
+        let rows = slice.ids.len();
+        match scoring {
+            "loop" => spin(),
+            "write" => kv::set("from-a-score", &1)?,
+            "too-few" => return Ok(Scores::new(vec![0.0; rows.saturating_sub(1)])),
+            "infinite" => return Ok(Scores::new(vec![f64::INFINITY; rows])),
+            "undeclared-reason" => return Ok(Scores::new(vec![0.0; rows]).because("whim", vec![1.0; rows])),
+            "huge" => return Ok(Scores::new(vec![0.0; 4 << 20])),
+            _ => {}
+        }
+        Ok(Scores::new(vec![0.0; rows]))
+    }
+}
+
 fn spin() {
     let mut turns = 0_u64;
     loop {
@@ -166,4 +183,4 @@ fn many_documents(target: &Subject) -> Result<()> {
     Ok(())
 }
 
-hospes_sdk::plugin!(Hostile: Actions, Hooks, Events, Panels);
+hospes_sdk::plugin!(Hostile: Actions, Hooks, Events, Panels, Scoring);

@@ -3,7 +3,7 @@
 use hospes_sdk::context::{self, Actor};
 use hospes_sdk::customers::FieldValue;
 use hospes_sdk::timeline::{self, Entry};
-use hospes_sdk::{Error, Outcome, Result, Subject, Value, customers, json, orders, settings};
+use hospes_sdk::{Error, Outcome, Result, Subject, Value, customers, json, kv, orders, settings};
 
 use crate::Settings;
 use crate::seen::{SEEN, TALLIES, Tally, tally_of};
@@ -20,6 +20,7 @@ pub(crate) fn run(action: &str, target: &Subject, input: &Value) -> Result<Outco
         ("create", Subject::Customer(_)) => create(input),
         ("read", Subject::Customer(id)) => read(id),
         ("look", Subject::Customer(_)) => look(input),
+        ("peek", _) => peek(input),
         _ => Err(Error::NotFound(format!("action `{action}`"))),
     }
 }
@@ -50,6 +51,13 @@ fn echo(target: &Subject, input: &Value) -> Result<Outcome> {
         "random": context::random(8),
         "greeting": settings::get::<Settings>()?.greeting,
     }))
+}
+
+/// The small values of these keys.
+fn peek(input: &Value) -> Result<Outcome> {
+    let keys = input["keys"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let values = keys.map(kv::get::<Value>).collect::<Result<Vec<_>>>()?;
+    done(json!(values))
 }
 
 fn integer(input: &Value) -> i64 {

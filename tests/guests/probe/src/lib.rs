@@ -3,12 +3,18 @@
 
 mod actions;
 mod panel;
+mod routes;
+mod scoring;
 mod seen;
+mod steps;
 
 use hospes_sdk::panels::Blocks;
+use hospes_sdk::routes::{Request, Response};
+use hospes_sdk::scoring::{Scores, Slice};
+use hospes_sdk::steps::{Step, StepOutcome};
 use hospes_sdk::{
     Actions, Customer, Error, Event, Events, Fault, Hooks, Jobs, Lifecycle, Order, Outcome, Panels,
-    Rejection, Result, Subject, Timestamp, Value, json, kv, log, settings,
+    Rejection, Result, Routes, Scoring, Steps, Subject, Timestamp, Value, json, kv, log, settings,
 };
 use serde::Deserialize;
 
@@ -108,6 +114,24 @@ impl Jobs for Probe {
     }
 }
 
+impl Scoring for Probe {
+    fn score(_scoring: &str, slice: Slice) -> Result<Scores> {
+        scoring::score(&slice)
+    }
+}
+
+impl Routes for Probe {
+    fn answer(request: Request) -> Result<Response> {
+        routes::answer(&request)
+    }
+}
+
+impl Steps for Probe {
+    fn run_step(step: Step) -> Result<StepOutcome> {
+        steps::run(&step)
+    }
+}
+
 /// Counts one of three chunks.
 fn chunk(key: &str, cursor: Option<String>) -> Result<Option<String>> {
     count(key)?;
@@ -120,4 +144,4 @@ fn count(key: &str) -> Result<()> {
     kv::set(key, &(before + 1))
 }
 
-hospes_sdk::plugin!(Probe: Lifecycle, Events, Hooks, Actions, Panels, Jobs);
+hospes_sdk::plugin!(Probe: Lifecycle, Events, Hooks, Actions, Panels, Jobs, Scoring, Routes, Steps);

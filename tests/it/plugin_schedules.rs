@@ -1,0 +1,64 @@
+//! Cron schedules of plugins, and jobs that leave out what was slept through.
+
+use hospes::domain::permission::Role;
+use hospes::jobs::schedules::Report;
+use hospes_tests::{both_engines, guests};
+use serde_json::{Value, json};
+
+use crate::plugin_rig::Rig;
+
+impl Rig {
+    /// What the probe keeps under these keys.
+    async fn peek(&self, keys: &[&str]) -> Value {
+        self.act("probe", "peek", json!({ "keys": keys })).await.unwrap().body
+    }
+
+    /// When a job of the probe is due.
+    async fn due(&self, job: &str) -> String {
+        // A token of the beginning has expired by some of these times.
+        let owner = self.app.acme.token(&[Role::Owner]).await;
+        let details = owner.get("/api/v1/plugins/probe").await.body;
+        let jobs = details["jobs"].as_array().unwrap();
+        let job = jobs.iter().find(|one| one["name"] == job).unwrap();
+        job["due_at"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+both_engines! {
+    async fn a_cron_job_goes_by_the_tenants_clocks_through_their_changes(rig: Rig) {
+        rig.enable(guests::PROBE).await;
+        assert_eq!(rig.due("half-past-two").await, "2026-03-01T18:30:00.000000Z");
+        // The tenant moves, and what waits moves with it.
+        rig.app.owner.patch("/api/v1/tenant", json!({ "time_zone": "Europe/Berlin" })).await.expect(200);
+        assert_eq!(rig.due("half-past-two").await, "2026-03-02T01:30:00.000000Z");
+        assert_eq!(rig.due("tick").await, "2026-03-01T08:15:00.000000Z");
+
+        // On 29 March half past two is skipped, and on 25 October it comes twice.
+        let days = [
+            ("2026-03-28T01:30:00Z", "2026-03-29T01:00:00.000000Z"),
+            ("2026-03-29T01:00:00Z", "2026-03-30T00:30:00.000000Z"),
+            ("2026-10-24T00:30:00Z", "2026-10-25T00:30:00.000000Z"),
+            ("2026-10-25T00:30:00Z", "2026-10-26T01:30:00.000000Z"),
+        ];
+        for (now, next) in days {
+            rig.app.set_time(now);
+            rig.app.run_jobs().await;
+            assert_eq!(rig.due("half-past-two").await, next);
+        }
+        assert_eq!(rig.peek(&["half-past-two"]).await, json!([12]), "four runs of three chunks");
+    }
+
+    async fn missed_times_are_made_up_for_once_or_left_out(rig: Rig) {
+        rig.enable(guests::PROBE).await;
+        assert_eq!(rig.due("at-noon").await, "2026-03-02T04:00:00.000000Z");
+        rig.app.set_time("2026-03-05T04:05:01Z");
+        let report = rig.app.run_jobs().await.schedules;
+        assert_eq!(report, Report { finished: 3, failed: 0, skipped: 1 });
+        assert_eq!(rig.peek(&["at-noon", "half-past-two"]).await, json!([null, 3]));
+        assert_eq!(rig.due("at-noon").await, "2026-03-06T04:00:00.000000Z");
+
+        rig.app.set_time("2026-03-06T04:05:00Z");
+        assert_eq!(rig.app.run_jobs().await.schedules.skipped, 0);
+        assert_eq!(rig.peek(&["at-noon"]).await, json!([3]));
+    }
+}
