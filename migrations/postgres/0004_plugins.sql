@@ -90,6 +90,20 @@ CREATE TABLE plugin_kv (
     PRIMARY KEY (tenant, plugin, key)
 );
 
+-- What the host adds to a plugin's requests to one host; the plugin never sees it.
+CREATE TABLE plugin_credentials (
+    tenant TEXT COLLATE "C" NOT NULL,
+    plugin TEXT COLLATE "C" NOT NULL,
+    name TEXT COLLATE "C" NOT NULL,
+    host TEXT COLLATE "C" NOT NULL,
+    header TEXT COLLATE "C" NOT NULL,
+    -- Sealed with the operator's key.
+    sealed BYTEA NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant, plugin, name)
+);
+
 CREATE TABLE plugin_log (
     tenant TEXT COLLATE "C" NOT NULL,
     plugin TEXT COLLATE "C" NOT NULL,

@@ -90,6 +90,20 @@ CREATE TABLE plugin_kv (
     PRIMARY KEY (tenant, plugin, key)
 ) STRICT, WITHOUT ROWID;
 
+-- What the host adds to a plugin's requests to one host; the plugin never sees it.
+CREATE TABLE plugin_credentials (
+    tenant TEXT NOT NULL,
+    plugin TEXT NOT NULL,
+    name TEXT NOT NULL,
+    host TEXT NOT NULL,
+    header TEXT NOT NULL,
+    -- Sealed with the operator's key.
+    sealed BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, plugin, name)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE plugin_log (
     tenant TEXT NOT NULL,
     plugin TEXT NOT NULL,

@@ -14,6 +14,7 @@ pub mod files;
 #[doc(hidden)]
 pub mod glue;
 mod host;
+pub mod http;
 pub mod kv;
 pub mod log;
 mod macros;

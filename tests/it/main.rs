@@ -36,6 +36,7 @@ mod plugin_hooks;
 mod plugin_http;
 mod plugin_jobs;
 mod plugin_records;
+mod plugin_requests;
 mod plugin_rig;
 mod plugin_rights;
 mod plugin_routes;

@@ -27,20 +27,20 @@ const LIMITS: Limits =
 
 /// Answers the next list of addresses each time, and counts.
 #[derive(Default)]
-struct Scripted {
+pub(crate) struct Scripted {
     answers: Mutex<Vec<Vec<IpAddr>>>,
     lookups: AtomicUsize,
 }
 
 impl Scripted {
     /// Answers these in turn, again and again.
-    fn new(answers: &[&[&str]]) -> Arc<Self> {
+    pub(crate) fn new(answers: &[&[&str]]) -> Arc<Self> {
         let parse = |list: &&[&str]| list.iter().map(|text| text.parse().unwrap()).collect();
         let answers = Mutex::new(answers.iter().map(parse).collect());
         Arc::new(Self { answers, lookups: AtomicUsize::new(0) })
     }
 
-    fn lookups(&self) -> usize {
+    pub(crate) fn lookups(&self) -> usize {
         self.lookups.load(Ordering::SeqCst)
     }
 }
@@ -410,13 +410,16 @@ async fn silent_servers_of_one_tenant_hold_up_nobody_else() {
     client.send(Purpose::Webhook, &greedy, &request).await.unwrap();
 }
 
-/// An authority's certificate in PEM, and a server for `name` whose certificate it has signed.
-fn authority(name: &str) -> (String, TlsAcceptor) {
+/// An authority's certificate in PEM, and a server for `names` whose certificate it has signed.
+pub(crate) fn authority(names: &[&str]) -> (String, TlsAcceptor) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let leaf = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let leaf = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())
+        .unwrap()
+        .signed_by(&key, &issuer)
+        .unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
@@ -426,7 +429,7 @@ fn authority(name: &str) -> (String, TlsAcceptor) {
 
 #[tokio::test]
 async fn only_a_certificate_for_the_name_from_a_trusted_authority_is_taken() {
-    let (pem, acceptor) = authority("hooks.example.com");
+    let (pem, acceptor) = authority(&["hooks.example.com"]);
     let receiver = Receiver::start_tls(acceptor, |_| Reply::Answer(200, "safe")).await;
     let trusting = |authorities| {
         let resolver = Scripted::new(&[&["127.0.0.1"]]);

@@ -31,16 +31,20 @@ pub(crate) struct Rig {
 
 impl Harness for Rig {
     async fn start(engine: Engine) -> Option<Self> {
-        let app = TestApp::start(engine).await?;
-        let there = app.tenant("there").await;
-        let (core, host, clock) = (Arc::clone(&app.core), Arc::clone(&app.plugins), Arc::clone(&app.clock));
-        let (actor, neighbour) = (app.acme.operator(), there.operator());
-        let customer = app.acme.customer("Ada").await.id;
-        Some(Self { app, there, core, host, clock, actor, neighbour, customer })
+        Some(Self::of(TestApp::start(engine).await?).await)
     }
 }
 
 impl Rig {
+    /// Everything on top of a server.
+    pub(crate) async fn of(app: TestApp) -> Self {
+        let there = app.tenant("there").await;
+        let (core, host, clock) = (Arc::clone(&app.core), Arc::clone(&app.plugins), Arc::clone(&app.clock));
+        let (actor, neighbour) = (app.acme.operator(), there.operator());
+        let customer = app.acme.customer("Ada").await.id;
+        Self { app, there, core, host, clock, actor, neighbour, customer }
+    }
+
     /// Another server on the same database; it keeps what it knows to itself.
     pub(crate) fn second_server(&self) -> Arc<Core> {
         self.app.second_server().core

@@ -12,6 +12,9 @@ pub const STRANGER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest-stra
 /// Imports a function whose grant its manifest does not ask for.
 pub const UNGRANTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest-ungranted.wasm"));
 
+/// Has the host send requests, from wherever it is called.
+pub const CALLER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest-caller.wasm"));
+
 /// Tells every byte that it is shown.
 pub const SPY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest-spy.wasm"));
 

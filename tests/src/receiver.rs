@@ -1,6 +1,6 @@
 //! Somebody else's server on loopback: counts connections, keeps requests, and misbehaves as told.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -10,6 +10,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
+/// A free port of loopback.
+const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// Bytes of a request's head that a test sends at most.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
@@ -87,7 +89,7 @@ impl Drop for Receiver {
 impl Receiver {
     /// Answers every request as `script` says.
     pub async fn start(script: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
-        Self::listen(Arc::new(script), None).await
+        Self::listen(ANYWHERE, Arc::new(script), None).await
     }
 
     /// As above, behind TLS.
@@ -95,11 +97,20 @@ impl Receiver {
         acceptor: TlsAcceptor,
         script: impl Fn(&Received) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        Self::listen(Arc::new(script), Some(acceptor)).await
+        Self::start_tls_at(ANYWHERE, acceptor, script).await
     }
 
-    async fn listen(script: Script, acceptor: Option<TlsAcceptor>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+    /// As above, where the test says.
+    pub async fn start_tls_at(
+        address: SocketAddr,
+        acceptor: TlsAcceptor,
+        script: impl Fn(&Received) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::listen(address, Arc::new(script), Some(acceptor)).await
+    }
+
+    async fn listen(address: SocketAddr, script: Script, acceptor: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind(address).await.expect("loopback has a free port");
         let address = listener.local_addr().expect("a listener has an address");
         let state = Arc::new(State::default());
         let shared = Arc::clone(&state);

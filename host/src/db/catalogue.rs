@@ -10,6 +10,7 @@ const MODULES: &[Module] = &[
     ("access", super::access::STATEMENTS),
     ("audit", super::audit::STATEMENTS),
     ("backfills", super::backfills::STATEMENTS),
+    ("credentials", super::credentials::STATEMENTS),
     ("customers", super::customers::STATEMENTS),
     ("deliveries", super::deliveries::STATEMENTS),
     ("documents", super::documents::STATEMENTS),

@@ -10,6 +10,7 @@ pub(crate) mod backfills;
 pub mod backup;
 pub mod catalogue;
 mod codec;
+pub(crate) mod credentials;
 pub(crate) mod customers;
 pub(crate) mod deliveries;
 pub(crate) mod documents;

@@ -57,6 +57,13 @@ impl Point {
     pub const fn may_write(self) -> bool {
         !matches!(self, Self::Hooks | Self::Panels | Self::Scoring)
     }
+
+    /// Whether the host sends requests to others for a plugin here. What only looks, or holds up
+    /// a save, may not: a request cannot be undone, and others' servers take their time.
+    #[must_use]
+    pub const fn may_send(self) -> bool {
+        self.may_write()
+    }
 }
 
 impl fmt::Display for Point {

@@ -9,6 +9,7 @@
 mod audit;
 mod auth;
 mod context;
+mod credentials;
 mod customers;
 mod events;
 mod field_filter;
@@ -181,6 +182,7 @@ fn described(routes: OpenApiRouter<HttpState>) -> OpenApiRouter<HttpState> {
 fn ordinary_routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
         .merge(audit::routes())
+        .merge(credentials::routes())
         .merge(customers::routes())
         .merge(events::routes())
         .merge(fields::routes())

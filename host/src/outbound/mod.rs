@@ -28,7 +28,7 @@ pub use message::{
     Answer, Excess, HEADER_BYTES_MAX, HEADERS_MAX, HeaderFault, Limits, Method, Request, is_header_name,
 };
 pub use resolver::{Resolver, SystemResolver};
-pub use target::{Target, TargetFault, URL_BYTES_MAX, is_public_name};
+pub use target::{PATH_BYTES_MAX, Target, TargetFault, URL_BYTES_MAX, is_public_name};
 
 use crate::domain::ids::TenantId;
 use slots::Slots;

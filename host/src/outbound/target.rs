@@ -13,6 +13,8 @@ use crate::domain::code::FaultCode;
 
 /// Bytes of an address at most.
 pub const URL_BYTES_MAX: usize = 2_000;
+/// Bytes of a path with its query at most, where it does not come with its host.
+pub const PATH_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of a host's name at most, and of each of its parts.
 const NAME_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
@@ -84,6 +86,29 @@ impl Target {
         if text.len() > URL_BYTES_MAX {
             return Err(TargetFault::TooLong);
         }
+        Self::read(text, reach)
+    }
+
+    /// The address at `path` of `authority`, which is a host and perhaps a port, always with TLS.
+    ///
+    /// # Errors
+    /// The first fault.
+    pub fn of_host(authority: &str, path: &str, reach: Reach) -> Result<Self, TargetFault> {
+        if authority.len() > URL_BYTES_MAX || path.len() > PATH_BYTES_MAX {
+            return Err(TargetFault::TooLong);
+        }
+        if authority.contains(['/', '?', '#']) {
+            return Err(TargetFault::Host);
+        }
+        if !path.starts_with('/') {
+            return Err(TargetFault::Spelling);
+        }
+        let target = Self::read(&format!("https://{authority}{path}"), reach)?;
+        // What was approved is what is connected to, to the letter.
+        if target.authority() == authority { Ok(target) } else { Err(TargetFault::Port) }
+    }
+
+    fn read(text: &str, reach: Reach) -> Result<Self, TargetFault> {
         if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
             return Err(TargetFault::Spelling);
         }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmtime::ResourceLimiter;
 
@@ -36,6 +36,8 @@ pub(super) struct Budget {
     pub(super) calls: u32,
     pub(super) rows_read: u32,
     pub(super) rows_written: u32,
+    /// Requests to other servers.
+    pub(super) requests: u32,
     /// Bytes of documents and values, read and written together.
     pub(super) bytes: usize,
 }
@@ -54,6 +56,12 @@ impl Point {
             Self::Events => (200_000_000, 300, 20_000, 200, 20_000, 5_000),
             Self::Lifecycle | Self::Jobs => (4_000_000_000, 1_000, 30_000, 1_000, 20_000, 10_000),
         };
+        let requests = match self {
+            Self::Hooks | Self::Panels | Self::Scoring => 0,
+            Self::Actions | Self::Routes | Self::Steps | Self::Functions => 20,
+            Self::Events => 50,
+            Self::Lifecycle | Self::Jobs => 200,
+        };
         let more = if self == Self::Events { items } else { 0 };
         Budget {
             fuel: fuel + u64::from(more) * 20_000_000,
@@ -62,6 +70,7 @@ impl Point {
             calls: calls + more * 20,
             rows_read,
             rows_written,
+            requests: requests + more,
             bytes: BYTES_MAX,
         }
     }
@@ -74,6 +83,7 @@ pub(super) struct Usage {
     pub(super) calls: u32,
     pub(super) rows_read: u32,
     pub(super) rows_written: u32,
+    pub(super) requests: u32,
     pub(super) bytes: usize,
 }
 
@@ -129,6 +139,8 @@ pub(super) struct Invocation {
     pub(super) log: Log,
     pub(super) limits: Limits,
     pub(super) ticks_left: u64,
+    /// When its time on the wall is over.
+    until: Instant,
     denied: BTreeMap<Refused, u64>,
 }
 
@@ -170,8 +182,14 @@ impl Invocation {
             log: Log::default(),
             limits: Limits::default(),
             ticks_left: budget.ticks,
+            until: Instant::now() + budget.wall,
             denied: BTreeMap::new(),
         }
+    }
+
+    /// What is left of its time, with waiting.
+    pub(super) fn wall_left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
     }
 
     /// Notes a refused right for the tenant's administrator: every time in the count, and once in

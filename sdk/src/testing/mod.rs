@@ -20,6 +20,7 @@
 
 pub(crate) mod fake;
 mod manifest;
+pub(crate) mod web;
 pub(crate) mod outside;
 
 use std::cell::RefCell;
@@ -34,6 +35,7 @@ use crate::scoring::{Column, Slice};
 use crate::timeline::Entry as TimelineEntry;
 use crate::{Event, EventBody, Result, Scalar, Subject, Timestamp};
 use manifest::Manifest;
+pub use web::{SentRequest, answer_requests, fail_requests, sent_requests};
 
 thread_local! {
     static WORLD: RefCell<World> = RefCell::new(World::new(Manifest::default()));
@@ -54,6 +56,7 @@ struct World {
     orders: BTreeMap<String, Value>,
     fields: BTreeMap<(String, String), Scalar>,
     timeline: Vec<TimelineEntry>,
+    web: web::Web,
     /// Contents, and when they were written.
     files: BTreeMap<String, (Vec<u8>, i64)>,
     /// What functions of other plugins answer.
@@ -86,6 +89,7 @@ impl World {
             orders: BTreeMap::new(),
             fields: BTreeMap::new(),
             timeline: Vec::new(),
+            web: web::Web::default(),
             files: BTreeMap::new(),
             answers: BTreeMap::new(),
             plugin_calls: Vec::new(),
@@ -175,7 +179,7 @@ pub fn invoke<T, E>(run: impl FnOnce() -> std::result::Result<T, E>) -> std::res
     let before = with(|world| world.clone());
     let outcome = run();
     if outcome.is_err() {
-        with(|world| *world = before);
+        with(|world| *world = before.undone(world));
     }
     outcome
 }

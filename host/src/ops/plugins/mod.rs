@@ -3,6 +3,7 @@
 
 pub mod actions;
 pub mod catalogue;
+pub mod credentials;
 pub mod data;
 pub mod enablement;
 pub mod packages;
