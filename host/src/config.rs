@@ -63,6 +63,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// Which packages are installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PluginTrust {
+    /// Those signed with a key that the operator has added.
+    KnownPublishers,
+    /// Those with a signature; the first key of a publisher is remembered.
+    SignedOnly,
+    /// All, for development.
+    UnsignedAllowed,
+}
+
 /// A server's settings, all checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -88,6 +99,8 @@ pub struct Config {
     pub limits: Limits,
     /// Secrets at rest, and requests to others.
     pub outside: Outside,
+    /// Which packages are installed.
+    pub plugins_trust: PluginTrust,
     /// How many days events are kept: how far back the change feed goes.
     pub event_days: u32,
     /// Where metrics are served, if on a listener of their own.
@@ -291,6 +304,7 @@ impl Reader {
         let limits = self.limits();
         let outside = self.outside();
         let event_days = self.read("retention.event_days", |text| bounded(text, 1, 3_650));
+        let plugins_trust = self.read("plugins.trust", parse_trust);
         let metrics_listen = self.read_optional("metrics.listen", |text| text.parse().ok());
         let metrics_token = self
             .read_optional("metrics.token", |text| (text.len() >= 16).then(|| Secret::new(text.to_owned())));
@@ -311,6 +325,7 @@ impl Reader {
             allow_unsafe_durability: unsafe_durability?,
             limits: limits?,
             outside: outside?,
+            plugins_trust: plugins_trust?,
             event_days: event_days?,
             metrics_listen: metrics_listen?,
             metrics_token: metrics_token?,
@@ -489,6 +504,15 @@ fn parse_database_url(text: &str) -> Option<DatabaseUrl> {
 fn parse_postgres_url(text: &str) -> Option<Secret> {
     let rest = text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://"))?;
     (!rest.is_empty()).then(|| Secret::new(text.to_owned()))
+}
+
+fn parse_trust(text: &str) -> Option<PluginTrust> {
+    match text {
+        "known_publishers" => Some(PluginTrust::KnownPublishers),
+        "signed_only" => Some(PluginTrust::SignedOnly),
+        "unsigned_allowed" => Some(PluginTrust::UnsignedAllowed),
+        _ => None,
+    }
 }
 
 fn parse_log_format(text: &str) -> Option<LogFormat> {

@@ -238,6 +238,13 @@ impl Error {
         Self::Conflict { code, message: message.into() }
     }
 
+    /// Refused, for a reason of which the text of its code says all.
+    #[must_use]
+    pub fn refused(code: Reason) -> Self {
+        let message = texts::say(Locale::En, &code);
+        Self::Refused { code, message }
+    }
+
     /// The server is at fault.
     pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Internal(Arc::from(cause.into()))

@@ -313,6 +313,30 @@ impl NamedFile {
         Ok(content)
     }
 
+    /// Writes a new file; one that is there already stays as it is.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub fn create(&self, content: &[u8]) -> Result<(), FileError> {
+        self.write(content, OpenOptions::new().write(true).create_new(true))
+    }
+
+    /// As [`NamedFile::create`], readable by its owner only.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub fn create_secret(&self, content: &[u8]) -> Result<(), FileError> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        owner_only(&mut options);
+        self.write(content, &options)
+    }
+
+    fn write(&self, content: &[u8], options: &OpenOptions) -> Result<(), FileError> {
+        let mut file = self.dir.open_with(&self.name, options).map_err(self.fail("make"))?;
+        file.write_all(content).and_then(|()| file.sync_all()).map_err(self.fail("write"))
+    }
+
     fn fail(&self, verb: &'static str) -> impl FnOnce(io::Error) -> FileError {
         let path = self.path.clone();
         move |source| FileError::Io { verb, path, source }
@@ -334,6 +358,24 @@ pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
 pub fn read_text(path: &Path, max: u64) -> Result<String, FileError> {
     let content = read(path, max)?;
     String::from_utf8(content).map_err(|_not_text| FileError::NotText { path: path.to_owned() })
+}
+
+/// The files in a folder whose names end with `ending`, by name; nothing if it is no folder.
+///
+/// # Errors
+/// [`FileError::Io`].
+pub fn list_ending(path: &Path, ending: &str) -> Result<Option<Vec<PathBuf>>, FileError> {
+    let Ok(dir) = Dir::open_ambient_dir(path, ambient_authority()) else { return Ok(None) };
+    let fail = |source| FileError::Io { verb: "list the folder", path: path.to_owned(), source };
+    let mut found = Vec::new();
+    for entry in dir.entries().map_err(fail)? {
+        let name = entry.map_err(fail)?.file_name();
+        if name.to_str().is_some_and(|name| name.ends_with(ending)) {
+            found.push(path.join(name));
+        }
+    }
+    found.sort_unstable();
+    Ok(Some(found))
 }
 
 /// How many entries a folder has; `None` if it cannot be read.

@@ -44,6 +44,7 @@ mod plugin_schedules;
 mod plugin_scoring;
 mod plugin_sheet;
 mod plugin_steps;
+mod plugin_trust;
 mod plugin_upgrade;
 mod problems;
 mod process;

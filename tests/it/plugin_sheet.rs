@@ -23,6 +23,26 @@ fn the_sheets_of_first_party_plugins_are_those_that_were_reviewed() {
     }
 }
 
+/// If this fails after an update of dependencies, run the command that `plugin.toml` names, and copy its versions.
+#[test]
+fn a_bill_of_materials_names_the_versions_that_are_built_in() {
+    let lock: toml::Table = include_str!("../../Cargo.lock").parse().unwrap();
+    let locked: Vec<_> = lock["package"].as_array().unwrap().iter().collect();
+    for plugin in hospes_bundle::PLUGINS {
+        let sheet = sheet(plugin.component);
+        assert!(sheet.license.is_some(), "{} has no licence", plugin.name);
+        let components = sheet.sbom.expect("a first-party plugin says what it is built from").components;
+        for component in components {
+            assert!(component.license.is_some(), "{} has no licence", component.name);
+            let is_same = |package: &&toml::Value| {
+                package["name"].as_str() == Some(&component.name)
+                    && package["version"].as_str() == Some(&component.version)
+            };
+            assert!(locked.iter().any(is_same), "{} {} is not built in", component.name, component.version);
+        }
+    }
+}
+
 both_engines! {
     async fn a_tenant_reads_the_sheet_before_it_enables_a_plugin(app: TestApp) {
         packages::install(&app.core, guests::SPY.to_vec()).await.unwrap();

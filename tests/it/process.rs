@@ -59,6 +59,7 @@ impl Site {
     fn program(&self, url: Option<&str>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hospes-under-test"));
         command.stdin(Stdio::null()).kill_on_drop(true).env("HOSPES_DATA", self.folder.path());
+        command.env("HOSPES_PLUGINS_TRUST", "unsigned_allowed");
         for limit in ["TOKEN", "TENANT"] {
             command.env(format!("HOSPES_LIMITS_{limit}_REQUESTS_PER_MINUTE"), "1000000");
         }
@@ -77,6 +78,20 @@ impl Site {
         let said = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
         said
+    }
+
+    /// Runs one command that must fail, and answers why it says that it has.
+    pub(crate) async fn refused(&self, arguments: &[&str]) -> String {
+        let mut command = self.program(None);
+        command.args(arguments);
+        let output = tokio::time::timeout(PATIENCE, command.output()).await.unwrap().unwrap();
+        assert!(!output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// A file in the site's folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// Starts the server, which listens when this answers.

@@ -11,6 +11,7 @@ use hospes::app::App;
 use hospes::clock::{Clock as _, ManualClock, Timestamp};
 use hospes::db::Sql;
 use hospes::domain::tenant::NewTenant;
+use hospes::domain::trust::TrustPolicy;
 use hospes::http::{self, HttpState, RateLimit};
 use hospes::ids::RandomIds;
 use hospes::jobs::backfill::{self, Backfiller};
@@ -115,7 +116,7 @@ impl TestApp {
     /// Never: the beginning is a time.
     pub async fn reaching(database: TestDb, outbound: Outbound) -> Self {
         let clock = Arc::new(ManualClock::new(Timestamp::parse(BEGINNING).expect("the beginning is a time")));
-        let (core, plugins) = connect(&database, &clock, outbound);
+        let (core, plugins) = connect(&database, &clock, (outbound, TrustPolicy::UnsignedAllowed));
         let app = App::new(Arc::clone(&core));
         let router = http::router(HttpState::new(Arc::clone(&core), unlimited(), app.shutdown_token()));
         let acme = TestTenant::new(&core, &router, new_tenant("acme")).await;
@@ -144,10 +145,17 @@ impl TestApp {
         self.router.clone()
     }
 
+    /// What installs packages by another policy than the tests', which lets everything in.
+    #[must_use]
+    pub fn installer(&self, trust: TrustPolicy) -> Arc<Core> {
+        connect(&self.database, &self.clock, (self.core.outbound.clone(), trust)).0
+    }
+
     /// Another server beside this one.
     #[must_use]
     pub fn second_server(&self) -> SecondServer {
-        let (core, _plugins) = connect(&self.database, &self.clock, self.core.outbound.clone());
+        let ways = (self.core.outbound.clone(), self.core.trust);
+        let (core, _plugins) = connect(&self.database, &self.clock, ways);
         let stop = self.app.shutdown_token();
         let router = http::router(HttpState::new(Arc::clone(&core), unlimited(), stop.clone()));
         let schedules = Runner::new(Arc::clone(&core), stop);
@@ -307,11 +315,16 @@ impl JobsReport {
 }
 
 /// A core with plugins.
-fn connect(database: &TestDb, clock: &Arc<ManualClock>, outbound: Outbound) -> (Arc<Core>, Arc<PluginHost>) {
+fn connect(
+    database: &TestDb,
+    clock: &Arc<ManualClock>,
+    (outbound, trust): (Outbound, TrustPolicy),
+) -> (Arc<Core>, Arc<PluginHost>) {
     let clock = Arc::clone(clock);
     let mut core = Core::new(database.db.clone(), clock, Arc::new(RandomIds::default()));
     core.outbound = outbound;
     core.vault = Vault::new(SECRETS_KEY, None);
+    core.trust = trust;
     let core = Arc::new(core);
     let plugins = PluginHost::connect(&core, sandbox(), artifacts());
     (core, plugins)

@@ -211,7 +211,78 @@ pub(super) enum Plugin {
         #[arg(long, value_name = "LANGUAGE", default_value = "en", value_parser = locale)]
         language: Locale,
     },
-    /// Install a component, so that tenants can enable it
+    /// Make a publisher's key, to sign packages with
+    ///
+    /// Writes the secret key, readable by you alone, and beside it the public one, FILE.pub, which operators
+    /// add with `hospes plugin trust add`.
+    Keygen {
+        /// File to write the secret key to; must not exist
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        to: PathBuf,
+    },
+    /// Put a manifest into a component that was built without the SDK
+    Pack {
+        /// File of the component (.wasm)
+        #[arg(value_name = "COMPONENT", value_hint = ValueHint::FilePath)]
+        component: PathBuf,
+        /// Manifest (plugin.toml)
+        #[arg(long, value_name = "FILE", default_value = "plugin.toml", value_hint = ValueHint::FilePath)]
+        manifest: PathBuf,
+        /// File to write the package to; must not exist
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        out: PathBuf,
+    },
+    /// Sign a package: its bytes, name, version and rights
+    ///
+    /// Writes PACKAGE.sig, which `install` reads from beside the package.
+    Sign {
+        /// File of the package (.wasm)
+        #[arg(value_name = "PACKAGE", value_hint = ValueHint::FilePath)]
+        package: PathBuf,
+        /// File of the secret key, as `keygen` writes it
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        key: PathBuf,
+        /// Write a copy of the package with the signature behind it instead; must not exist
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        embed: Option<PathBuf>,
+    },
+    /// Check the signatures of a package, those in it and those beside it
+    Verify {
+        /// File of the package (.wasm)
+        #[arg(value_name = "PACKAGE", value_hint = ValueHint::FilePath)]
+        package: PathBuf,
+        /// File of the public key that must have signed it [default: any]
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        key: Option<PathBuf>,
+    },
+    /// Keep the keys of publishers whose packages this host installs
+    #[command(subcommand)]
+    Trust(Trust),
+    /// Stop a version for every tenant on every server, within five seconds
+    Stop {
+        /// Name of the plugin
+        name: String,
+        /// Version
+        version: String,
+        /// Why, for the tenants' administrators
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        settings: StoreSettings,
+    },
+    /// Let a stopped version run again
+    Resume {
+        /// Name of the plugin
+        name: String,
+        /// Version
+        version: String,
+        #[command(flatten)]
+        settings: StoreSettings,
+    },
+    /// Install a package, or all packages in a folder, so that tenants can enable them
+    ///
+    /// Whose packages come in is decided by the setting plugins.trust. Signatures are read from the package
+    /// and from the file of its name and .sig beside it.
     Install {
         #[command(flatten)]
         component: Component,
@@ -280,6 +351,35 @@ pub(super) enum Plugin {
         /// JSON file with the new settings
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         set: Option<PathBuf>,
+        #[command(flatten)]
+        settings: StoreSettings,
+    },
+}
+
+/// Keys of publishers.
+#[derive(Debug, Subcommand)]
+pub(super) enum Trust {
+    /// List the keys
+    List {
+        #[command(flatten)]
+        settings: StoreSettings,
+    },
+    /// Install what this publisher signs with this key
+    Add {
+        /// Publisher, as the packages' manifests name it
+        #[arg(value_name = "PUBLISHER")]
+        publisher: String,
+        /// File of the public key
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        key: PathBuf,
+        #[command(flatten)]
+        settings: StoreSettings,
+    },
+    /// Let a key count no more, for ever; what it has signed goes on until it is stopped
+    Revoke {
+        /// Id of the key, as `list` shows it
+        #[arg(value_name = "KEY")]
+        key: String,
         #[command(flatten)]
         settings: StoreSettings,
     },
@@ -355,7 +455,9 @@ fn all_settings() -> impl Iterator<Item = &'static Setting> {
 }
 
 fn store_settings() -> impl Iterator<Item = &'static Setting> {
-    let wanted = |setting: &&Setting| setting.key == "data" || setting.key.starts_with("database.");
+    let wanted = |setting: &&Setting| {
+        matches!(setting.key, "data" | "plugins.trust") || setting.key.starts_with("database.")
+    };
     SETTINGS.iter().filter(wanted)
 }
 

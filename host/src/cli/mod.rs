@@ -9,6 +9,7 @@ mod data;
 mod demo;
 mod logs;
 mod output;
+mod packing;
 mod plugin;
 mod server;
 

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::admin::{finish, operator};
-use super::args::{Component, Plugin};
+use super::args::{Component, Plugin, Trust};
 use super::output::{Failure, Outcome, say};
+use super::packing;
 use super::server::{connect_plugins, open_command_core};
 use crate::config::Config;
 use crate::domain::actor::{Actor, Locale};
@@ -15,7 +16,7 @@ use crate::files;
 use crate::ops::Core;
 use crate::ops::plugins::enablement::{self, EnablementPatch, NewEnablement};
 use crate::ops::plugins::sheet::InstallSheet;
-use crate::ops::plugins::{Inspected, catalogue, packages};
+use crate::ops::plugins::{Inspected, catalogue, packages, trust};
 use crate::plugin;
 
 /// The largest file of settings that is read.
@@ -27,10 +28,26 @@ pub(super) async fn run(command: Plugin) -> Outcome {
         Plugin::Inspect { component, json, language } => {
             inspect(&bytes_of(&component)?, (!json).then_some(language))
         }
+        Plugin::Keygen { to } => packing::keygen(&to),
+        Plugin::Pack { component, manifest, out } => packing::pack(&component, &manifest, &out),
+        Plugin::Sign { package, key, embed } => packing::sign(&package, &key, embed.as_deref()),
+        Plugin::Verify { package, key } => packing::verify(&package, key.as_deref()),
+        Plugin::Trust(command) => trust_keys(command).await,
+        Plugin::Stop { name, version, reason, settings } => {
+            let core = open(&settings.load()?).await?;
+            trust::stop(&core, &name, &version, &reason).await?;
+            say(format_args!("stopped {name} {version}; running servers follow within five seconds"))?;
+            finish(&core).await
+        }
+        Plugin::Resume { name, version, settings } => {
+            let core = open(&settings.load()?).await?;
+            trust::resume(&core, &name, &version).await?;
+            say(format_args!("{name} {version} may run again"))?;
+            finish(&core).await
+        }
         Plugin::Install { component, settings } => {
             let core = open(&settings.load()?).await?;
-            let package = packages::install(&core, bytes_of(&component)?).await?;
-            say(format_args!("installed {} {}", package.name, package.version))?;
+            install(&core, &component).await?;
             finish(&core).await
         }
         Plugin::List { words, tenant, settings } => {
@@ -84,6 +101,53 @@ async fn open(config: &Config) -> Outcome<Arc<Core>> {
     connect_plugins(&core, config)?;
     packages::install_bundled(&core).await?;
     Ok(core)
+}
+
+/// A file with the signatures beside it, or every package of a folder.
+async fn install(core: &Core, component: &Component) -> Outcome {
+    let folder = component.file.as_deref().map(|path| files::list_ending(path, ".wasm")).transpose()?;
+    let Some(files) = folder.flatten() else {
+        let detached = component.file.as_deref().map(packing::detached_of).transpose()?.flatten();
+        return install_one(core, bytes_of(component)?, detached).await;
+    };
+    if files.is_empty() {
+        return Err(Failure::usage("this folder has no .wasm files"));
+    }
+    for file in files {
+        let bytes = files::read(&file, files::COMPONENT_BYTES_MAX)?;
+        install_one(core, bytes, packing::detached_of(&file)?).await?;
+    }
+    Ok(())
+}
+
+async fn install_one(core: &Core, bytes: Vec<u8>, detached: Option<String>) -> Outcome {
+    let detached: Vec<String> = detached.into_iter().collect();
+    let package = packages::install_signed(core, bytes, &detached).await?;
+    say(format_args!("installed {} {}", package.name, package.version))
+}
+
+async fn trust_keys(command: Trust) -> Outcome {
+    match command {
+        Trust::List { settings } => {
+            let core = open(&settings.load()?).await?;
+            for key in trust::list_keys(&core).await? {
+                say(format_args!("{} {:<10} {}", key.id, key.standing, key.publisher))?;
+            }
+            finish(&core).await
+        }
+        Trust::Add { publisher, key, settings } => {
+            let core = open(&settings.load()?).await?;
+            let added = trust::add_key(&core, &publisher, &packing::read_public(&key)?).await?;
+            say(format_args!("packages of {} that {} has signed may come in", added.publisher, added.id))?;
+            finish(&core).await
+        }
+        Trust::Revoke { key, settings } => {
+            let core = open(&settings.load()?).await?;
+            trust::revoke_key(&core, &key).await?;
+            say(format_args!("revoked {key}; what it has signed runs until `hospes plugin stop`"))?;
+            finish(&core).await
+        }
+    }
 }
 
 fn bytes_of(component: &Component) -> Outcome<Vec<u8>> {

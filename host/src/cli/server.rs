@@ -11,8 +11,9 @@ use super::logs;
 use super::output::{Failure, Outcome, say};
 use crate::app::App;
 use crate::clock::SystemClock;
-use crate::config::{Config, DatabaseUrl, Outside, Secret};
+use crate::config::{Config, DatabaseUrl, Outside, PluginTrust, Secret};
 use crate::db::{self, Db};
+use crate::domain::trust::TrustPolicy;
 use crate::files::{self, ARTEFACT_KEY_BYTES, DataFolder};
 use crate::http;
 use crate::ids::RandomIds;
@@ -191,6 +192,11 @@ fn core(config: &Config, db: Db) -> Outcome<Arc<Core>> {
     core.outbound = outbound(&config.outside)?;
     core.vault = vault(&config.outside);
     core.public_url.clone_from(&config.public_url);
+    core.trust = match config.plugins_trust {
+        PluginTrust::KnownPublishers => TrustPolicy::KnownPublishers,
+        PluginTrust::SignedOnly => TrustPolicy::SignedOnly,
+        PluginTrust::UnsignedAllowed => TrustPolicy::UnsignedAllowed,
+    };
     Ok(Arc::new(core))
 }
 

@@ -191,6 +191,15 @@ pub const SETTINGS: &[Setting] = &[
         help: "Let webhooks and plugins reach this machine and private networks, without TLS too; for development",
     },
     Setting {
+        key: "plugins.trust",
+        kind: "known_publishers, signed_only or unsigned_allowed",
+        example: "known_publishers",
+        default: Some("known_publishers"),
+        secret: false,
+        help: "Which packages are installed: those signed with a key that you have added, those with any \
+               signature, or all, for development",
+    },
+    Setting {
         key: "metrics.listen",
         kind: "an address and a port",
         example: "127.0.0.1:9100",

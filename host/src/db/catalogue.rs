@@ -30,6 +30,7 @@ const MODULES: &[Module] = &[
     ("sessions", super::sessions::STATEMENTS),
     ("tenants", super::tenants::STATEMENTS),
     ("tokens", super::tokens::STATEMENTS),
+    ("trust", super::trust::STATEMENTS),
     ("users", super::users::STATEMENTS),
     ("webhooks", super::webhooks::STATEMENTS),
     ("orders", super::orders::STATEMENTS),

@@ -44,6 +44,7 @@ pub(crate) mod tenants;
 pub(crate) mod timeline;
 pub(crate) mod tokens;
 pub(crate) mod trail;
+pub mod trust;
 mod tx;
 pub(crate) mod users;
 pub(crate) mod webhooks;

@@ -49,10 +49,20 @@ statements! {
         ORDER BY plugin
         LIMIT 1000";
     // PostgreSQL holds the row, so that a unit that narrows the grants waits for
-    // this one or makes it run again; SQLite has one writer.
+    // this one or makes it run again; SQLite has one writer. A version that the
+    // operator has stopped commits nothing more.
     HOLD_ENABLEMENT = split(
-        "SELECT version FROM plugin_enablements WHERE tenant = $1 AND plugin = $2",
-        "SELECT version FROM plugin_enablements WHERE tenant = $1 AND plugin = $2 FOR SHARE",
+        "SELECT e.version
+        FROM plugin_enablements e
+        WHERE e.tenant = $1 AND e.plugin = $2
+          AND NOT EXISTS (
+              SELECT 1 FROM plugin_stops s WHERE s.name = e.plugin AND s.version = e.package_version)",
+        "SELECT e.version
+        FROM plugin_enablements e
+        WHERE e.tenant = $1 AND e.plugin = $2
+          AND NOT EXISTS (
+              SELECT 1 FROM plugin_stops s WHERE s.name = e.plugin AND s.version = e.package_version)
+        FOR SHARE OF e",
     );
     PUT_ENABLEMENT = "
         INSERT INTO plugin_enablements
@@ -67,6 +77,8 @@ statements! {
         FROM plugin_enablements e
         JOIN plugin_packages p ON p.name = e.plugin AND p.version = e.package_version
         WHERE e.tenant = $1 AND e.state = 'enabled'
+          AND NOT EXISTS (
+              SELECT 1 FROM plugin_stops s WHERE s.name = e.plugin AND s.version = e.package_version)
         ORDER BY e.plugin
         LIMIT 1000";
     TENANT_FACTS = "
@@ -280,7 +292,7 @@ pub(crate) async fn list_enablements(tx: &mut Tx, tenant: &TenantId) -> Result<V
     tx.fetch_all(LIST_ENABLEMENTS, args![tenant]).await
 }
 
-/// The version of an enablement, held until the unit ends.
+/// The version of an enablement, held until the unit ends; nothing if its version of the plugin is stopped.
 pub(crate) async fn hold_enablement(tx: &mut Tx, tenant: &TenantId, plugin: &str) -> Result<Option<i64>> {
     let row: Option<(i64,)> = tx.fetch_optional(HOLD_ENABLEMENT, args![tenant, plugin]).await?;
     Ok(row.map(|(version,)| version))

@@ -151,6 +151,7 @@ codes! {
         IdleGrant { grant } = "idle_grant",
         MissingExport { export } = "missing_export",
         IdleExport { export } = "idle_export",
+        BadSignature = "bad_signature",
         NotLinkable { reason } = "not_linkable",
         NotCompilable { reason } = "not_compilable",
     }
@@ -176,6 +177,13 @@ codes! {
         FieldExists = "field_exists",
         FieldType = "field_type",
         VersionExists = "version_exists",
+        OlderVersion { version } = "older_version",
+        OtherPublisher { publisher } = "other_publisher",
+        Unsigned { policy } = "unsigned",
+        UnknownKey { key } = "unknown_key",
+        WrongPublisher { key, publisher } = "wrong_publisher",
+        RevokedKey { key } = "revoked_key",
+        VersionStopped { version, reason } = "version_stopped",
         OrderCustomer = "order_customer",
         OrderStatus = "order_status",
         OrderClosed = "order_closed",
@@ -348,6 +356,7 @@ codes! {
         DeadLetter = "dead_letter",
         Event = "event",
         Webhook = "webhook",
+        PublisherKey = "publisher_key",
     }
 }
 

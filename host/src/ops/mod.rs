@@ -40,6 +40,7 @@ use crate::domain::check::Faults;
 use crate::domain::code::{Reason, RecordKind};
 use crate::domain::permission::Permission;
 use crate::domain::query::CONDITIONS_MAX;
+use crate::domain::trust::TrustPolicy;
 use crate::error::{Error, Result};
 use crate::ids::Ids;
 use crate::outbound::Outbound;
@@ -66,12 +67,14 @@ pub struct Core {
     pub vault: Vault,
     /// The address by which others reach the server, if the operator has told it.
     pub public_url: Option<String>,
+    /// Which packages come in.
+    pub trust: TrustPolicy,
     plugins: OnceLock<Arc<dyn Plugins>>,
 }
 
 impl Core {
     /// A core whose plugins are connected later, because they are built on it. It keeps no
-    /// secrets and reaches public servers alone, until its fields say otherwise.
+    /// secrets, reaches public servers alone and lets every package in, until its fields say otherwise.
     pub fn new(db: Db, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
         Self {
             db,
@@ -83,6 +86,7 @@ impl Core {
             outbound: Outbound::default(),
             vault: Vault::default(),
             public_url: None,
+            trust: TrustPolicy::UnsignedAllowed,
             plugins: OnceLock::new(),
         }
     }

@@ -210,6 +210,10 @@ impl Plugins for PluginHost {
         Box::pin(self.registry.forget(tenant))
     }
 
+    fn stops_changed(&self) {
+        self.registry.forget_all();
+    }
+
     fn denials(&self, tenant: &TenantId, plugin: &str) -> Vec<Denial> {
         self.gate.denials(tenant, plugin)
     }

@@ -200,6 +200,12 @@ impl Registry {
         self.tenants.invalidate(tenant).await;
     }
 
+    /// Forgets what is known of every tenant, because a version has been stopped or let run again.
+    pub(super) fn forget_all(&self) {
+        self.gate.advance();
+        self.tenants.invalidate_all();
+    }
+
     async fn read_tenant(&self, tenant: &TenantId) -> Result<Arc<[Arc<Enabled>]>> {
         let generation = self.gate.generation();
         let mut reader = self.db.read(tenant).await?;

@@ -6,14 +6,15 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::sheet::{InstallSheet, opens};
-use super::{Denial, PointHealth, packages};
+use super::trust::{Signer, StoppedVersion};
+use super::{Denial, PointHealth, packages, trust};
 use crate::clock::Timestamp;
 use crate::db::plugins::{self, Enablement, LogLine, Package};
 use crate::db::schedules::{self, DueRow};
 use crate::domain::actor::{Actor, Locale};
 use crate::domain::code::RecordKind;
 use crate::domain::grant::{Grant, Granted};
-use crate::domain::manifest::{CatchUp, EntityKind, Job, Schedule};
+use crate::domain::manifest::{CatchUp, EntityKind, Job, Sbom, Schedule};
 use crate::domain::permission::{Permission, Role};
 use crate::error::{Error, Result};
 use crate::ops::{self, Core};
@@ -159,6 +160,16 @@ pub struct PluginDetails {
     pub last_failures: Vec<LogLine>,
     /// What it was refused for want of a grant.
     pub denials: Vec<Denial>,
+    /// Its licence, an SPDX expression.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub license: Option<String>,
+    /// What it is built from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sbom: Option<Sbom>,
+    /// The keys that have signed this version; none for one that came with the server.
+    pub signed_by: Vec<Signer>,
+    /// Its versions that the operator has stopped: they run for nobody.
+    pub stopped: Vec<StoppedVersion>,
 }
 
 /// The plugins of the host in whose name, publisher or description every word of `query` stands, by name.
@@ -216,8 +227,10 @@ pub async fn find(core: &Core, actor: &Actor, name: &str) -> Result<PluginDetail
     let denials = plugins::list_denials(&mut reader, &actor.tenant, name).await?;
     let due = schedules::of_plugin(&mut reader, &actor.tenant, name).await?;
     drop(reader);
+    let stopped = trust::stops(core, name).await?;
     let (summary, package) =
         summary(versions, row, actor.locale).ok_or_else(|| Error::not_found(RecordKind::Plugin, name))?;
+    let signed_by = trust::signers(core, name, &package.version).await?;
     let manifest = package.manifest.0;
     let action = |action: &crate::domain::manifest::Action| ActionView {
         name: action.name.clone(),
@@ -239,6 +252,10 @@ pub async fn find(core: &Core, actor: &Actor, name: &str) -> Result<PluginDetail
         settings_schema: manifest.settings.schema,
         health: core.plugins()?.health(&actor.tenant, name),
         denials: with_waiting(denials, core.plugins()?.denials(&actor.tenant, name)),
+        license: manifest.license,
+        sbom: manifest.sbom,
+        signed_by,
+        stopped,
         summary,
         last_failures,
     })

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Ack, Switch, packages};
+use super::{Ack, Switch, packages, trust};
 use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::db::plugins::{self, Enablement, EnablementRow};
@@ -75,10 +75,12 @@ struct Prepared {
 /// # Errors
 /// `Forbidden`; `NotFound` for a plugin or version that is not installed;
 /// `Invalid` for a grant that it does not ask for and for settings that its
-/// schema refuses; the plugin's own refusal, which keeps it as it was.
+/// schema refuses; `Refused` for a version that the operator has stopped; the plugin's own refusal,
+/// which keeps it as it was.
 pub async fn enable(core: &Core, actor: &Actor, plugin: &str, request: NewEnablement) -> Result<Enablement> {
     ops::require(actor, Permission::PluginWrite)?;
     let package = packages::find(core, plugin, request.version.as_deref()).await?;
+    trust::check_runs(core, &package).await?;
     let before = find_row(core, &actor.tenant, plugin).await?;
     let manifest = &package.manifest.0;
     let mut faults = Vec::new();

@@ -12,6 +12,7 @@ pub mod scoring;
 pub mod sheet;
 mod sheet_text;
 pub mod steps;
+pub mod trust;
 
 use std::sync::Arc;
 
@@ -311,6 +312,9 @@ pub trait Plugins: Send + Sync + 'static {
 
     /// Tells that a tenant has changed its fields, whose classes say who may see them.
     fn model_changed<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, ()>;
+
+    /// Tells that the operator has stopped a version of a plugin, or lets one run again.
+    fn stops_changed(&self);
 
     /// What a plugin was denied, as far as this process has not written it down yet.
     fn denials(&self, tenant: &TenantId, plugin: &str) -> Vec<Denial>;

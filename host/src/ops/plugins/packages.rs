@@ -1,43 +1,108 @@
 //! Packages: the versions of plugins that this host has. The operator's business.
 
-use crate::db::Json;
+use super::trust;
 use crate::db::plugins::{self, Package};
-use crate::domain::code::{Reason, RecordKind};
+use crate::db::{Json, Tx};
+use crate::domain::code::{FaultCode, Reason, RecordKind};
+use crate::domain::package::{Package as File, SIGNATURES_MAX};
+use crate::domain::trust::{Signature, TrustPolicy};
 use crate::error::{Error, Result};
 use crate::ops::Core;
 
-/// Installs a component, or finds that it is installed already.
-///
-/// A version never changes: other bytes under the same version are refused.
+/// What vouches for a package.
+#[derive(Clone, Debug)]
+enum Voucher {
+    /// The server's own bytes: whoever trusts the one trusts the other.
+    Bundle,
+    /// Its signatures, by the operator's policy.
+    Signatures(TrustPolicy, Vec<Signature>),
+}
+
+/// Installs a file, or finds that it is installed already: a component, and behind it the signatures
+/// that it may have.
 ///
 /// # Errors
-/// `Invalid` with every fault of the component, `Conflict` for a version that has other bytes.
-pub async fn install(core: &Core, bytes: Vec<u8>) -> Result<Package> {
-    let inspected = core.plugins()?.inspect(bytes.clone()).await?;
+/// As for [`install_signed`].
+pub async fn install(core: &Core, file: Vec<u8>) -> Result<Package> {
+    install_signed(core, file, &[]).await
+}
+
+/// As [`install`], with further signatures, each the text of a `.sig` file.
+///
+/// A version never changes, and the next one has a higher number and the same publisher.
+///
+/// # Errors
+/// `Invalid` with every fault of the component and for a signature of something else, `Conflict`
+/// for a version that has other bytes, `Refused` for one that is older than what is there, of
+/// another publisher, or not vouched for as the policy asks.
+pub async fn install_signed(core: &Core, file: Vec<u8>, detached: &[String]) -> Result<Package> {
+    let (package, component, mut texts) = read(core, &file).await?;
+    texts.extend_from_slice(detached);
+    if texts.len() > SIGNATURES_MAX {
+        return Err(Error::plain("", FaultCode::too_many(SIGNATURES_MAX)));
+    }
+    let signatures = trust::read_signatures(&package, &texts)?;
+    put(core, package, component, Voucher::Signatures(core.trust, signatures)).await
+}
+
+/// What a file says, its component, and the signatures behind it.
+async fn read(core: &Core, file: &[u8]) -> Result<(Package, Vec<u8>, Vec<String>)> {
+    let parts = File::of(file);
+    let texts = parts.signatures()?.into_iter().map(str::to_owned).collect();
+    let component = parts.component.to_vec();
+    let inspected = core.plugins()?.inspect(component.clone()).await?;
     let package = Package {
         name: inspected.manifest.name.clone(),
         version: inspected.manifest.version.clone(),
         digest: inspected.digest,
-        size: i64::try_from(bytes.len()).unwrap_or(i64::MAX),
+        size: i64::try_from(component.len()).unwrap_or(i64::MAX),
         manifest: Json(inspected.manifest),
         imports: Json(inspected.imports),
         exports: Json(inspected.exports),
         installed_at: core.now(),
     };
-    let state = (package, bytes);
+    Ok((package, component, texts))
+}
+
+async fn put(core: &Core, package: Package, component: Vec<u8>, voucher: Voucher) -> Result<Package> {
+    let state = (package, component, voucher);
     core.db
-        .write_host(state, |tx, (package, bytes)| {
+        .write_host(state, |tx, (package, component, voucher)| {
             Box::pin(async move {
-                if plugins::insert_package(tx, package, bytes).await? {
-                    return Ok(package.clone());
-                }
                 match plugins::find_package(tx, &package.name, &package.version).await? {
-                    Some(known) if known.digest == package.digest => Ok(known),
-                    Some(_) | None => Err(other_bytes(package)),
+                    Some(known) if known.digest == package.digest => return Ok(known),
+                    Some(_) => return Err(other_bytes(package)),
+                    None => check_succession(tx, package).await?,
+                }
+                if let Voucher::Signatures(policy, signatures) = voucher {
+                    trust::admit(tx, *policy, package, signatures).await?;
+                }
+                if plugins::insert_package(tx, package, component).await? {
+                    Ok(package.clone())
+                } else {
+                    Err(other_bytes(package))
                 }
             })
         })
         .await
+}
+
+/// Versions only go up, and a plugin stays its publisher's: an old version, or a stranger's of the
+/// same name, must not come in as an upgrade.
+async fn check_succession(tx: &mut Tx, package: &Package) -> Result<()> {
+    let Some(newest) = newest(plugins::versions_of(tx, &package.name).await?) else { return Ok(()) };
+    if newest.manifest.0.publisher != package.manifest.0.publisher {
+        let publisher = newest.manifest.0.publisher.clone();
+        return Err(Error::refused(Reason::OtherPublisher { publisher }));
+    }
+    if order(&newest.version) >= order(&package.version) {
+        return Err(Error::refused(Reason::OlderVersion { version: newest.version }));
+    }
+    Ok(())
+}
+
+fn newest(versions: Vec<Package>) -> Option<Package> {
+    versions.into_iter().max_by(|one, other| order(&one.version).cmp(&order(&other.version)))
 }
 
 fn other_bytes(package: &Package) -> Error {
@@ -54,11 +119,15 @@ fn other_bytes(package: &Package) -> Error {
 /// As for [`install`].
 pub async fn install_bundled(core: &Core) -> Result<()> {
     for bundled in hospes_bundle::PLUGINS {
-        match install(core, bundled.component.to_vec()).await {
+        let (package, component, _) = read(core, bundled.component).await?;
+        match put(core, package, component, Voucher::Bundle).await {
             Ok(package) => tracing::debug!(package.name, package.version, "a bundled plugin is installed"),
             // A development build may differ from the released version of the same number.
             Err(Error::Conflict { message, .. }) => {
                 tracing::warn!(message, "a bundled plugin differs from the installed one");
+            }
+            Err(Error::Refused { message, .. }) => {
+                tracing::info!(message, "a bundled plugin gives way to the installed one");
             }
             Err(error) => return Err(error),
         }
@@ -86,8 +155,7 @@ pub async fn find(core: &Core, name: &str, version: Option<&str>) -> Result<Pack
     if let Some(version) = version {
         versions.retain(|package| package.version == version);
     }
-    let newest = versions.into_iter().max_by(|one, other| order(&one.version).cmp(&order(&other.version)));
-    newest.ok_or_else(|| match version {
+    newest(versions).ok_or_else(|| match version {
         Some(version) => Error::not_found(RecordKind::Plugin, format!("{name} {version}")),
         None => Error::not_found(RecordKind::Plugin, name),
     })
