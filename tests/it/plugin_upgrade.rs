@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use axum::http::Method;
-use hospes::ops::plugins::packages;
+use hospes::ops::plugins::upgrade::{Step, roll_out};
+use hospes::ops::plugins::{packages, trust};
 use hospes_tests::{Client, Engine, Harness as _, TestApp, TestResponse, both_engines, guests};
 use serde_json::{Value, json};
 
@@ -71,6 +72,42 @@ both_engines! {
         // Once the settings let it, it begins again.
         app.owner.post(ENABLEMENT, json!({"settings": {"refuse_enable": false}})).await.expect(201);
         assert_eq!(app.owner.get(ENABLEMENT).await.body["plugin_version"], "1.1.0");
+    }
+
+    async fn an_upgrade_that_asks_for_less_passes_and_one_that_asks_for_more_waits(app: TestApp) {
+        let probe = app.enable(guests::PROBE).await;
+        let actor = app.acme.operator();
+        let upgrade = async || app.owner.get("/api/v1/plugins/probe").await.expect(200).body["upgrade"].clone();
+        assert_eq!(upgrade().await, Value::Null);
+        let less = guests::edited(guests::PROBE, ", \"order.refunded\"", "                  ");
+        let less = guests::edited(&less, "version = \"1.0.0\"", "version = \"1.1.0\"");
+        packages::install(&app.core, less.clone()).await.unwrap();
+        let refunded = json!({"kind": "event", "name": "order.refunded"});
+        assert_eq!(upgrade().await, json!({
+            "version": "1.1.0", "rights": {"wider": [], "narrower": [refunded]}, "waits": false,
+        }));
+        let moved = roll_out(&app.core, &actor, &probe).await.unwrap();
+        assert_eq!(moved, Step::Moved { from: "1.0.0".to_owned(), to: "1.1.0".to_owned() });
+        assert_eq!(roll_out(&app.core, &actor, &probe).await.unwrap(), Step::Nothing);
+
+        let more = guests::edited(&less, "customer.updated", "customer.deleted");
+        let more = guests::edited(&more, "version = \"1.1.0\"", "version = \"1.2.0\"");
+        packages::install(&app.core, more).await.unwrap();
+        let Step::Waits(waiting) = roll_out(&app.core, &actor, &probe).await.unwrap() else { panic!("it has moved") };
+        assert_eq!(waiting.rights.wider.iter().map(ToString::to_string).collect::<Vec<_>>(), ["customer.deleted"]);
+        let shown = app.owner.get(ENABLEMENT).await.expect(200);
+        assert_eq!(shown.body["plugin_version"], "1.1.0", "the old version goes on");
+        assert_eq!(upgrade().await["waits"], true);
+        // The tenant's own word, and the way back.
+        for version in ["1.2.0", "1.1.0"] {
+            let moved = app.owner.post(ENABLEMENT, json!({"version": version})).await.expect(201);
+            assert_eq!(moved.body["plugin_version"], version);
+        }
+        // What is stopped is no upgrade.
+        trust::stop(&app.core, "probe", "1.2.0", "a fault").await.unwrap();
+        assert_eq!(upgrade().await, Value::Null);
+        app.owner.delete(ENABLEMENT).await.expect(204);
+        assert_eq!(roll_out(&app.core, &actor, &probe).await.unwrap(), Step::Nothing);
     }
 
     async fn two_tenants_run_two_versions_side_by_side(app: TestApp) {

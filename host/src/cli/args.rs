@@ -258,6 +258,19 @@ pub(super) enum Plugin {
     /// Keep the keys of publishers whose packages this host installs
     #[command(subcommand)]
     Trust(Trust),
+    /// Move tenants to the newest version of a plugin that they run
+    ///
+    /// A tenant moves if the new version asks for nothing more. For the others the old version goes on
+    /// until their administrators enable the new one.
+    Upgrade {
+        /// Name of the plugin
+        name: String,
+        /// Short name of the tenant [default: every tenant]
+        #[arg(long, value_name = "SLUG")]
+        tenant: Option<String>,
+        #[command(flatten)]
+        settings: StoreSettings,
+    },
     /// Stop a version for every tenant on every server, within five seconds
     Stop {
         /// Name of the plugin

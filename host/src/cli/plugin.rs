@@ -16,11 +16,15 @@ use crate::files;
 use crate::ops::Core;
 use crate::ops::plugins::enablement::{self, EnablementPatch, NewEnablement};
 use crate::ops::plugins::sheet::InstallSheet;
+use crate::ops::plugins::upgrade::{self, Step, Upgrade};
 use crate::ops::plugins::{Inspected, catalogue, packages, trust};
+use crate::ops::tenants;
 use crate::plugin;
 
 /// The largest file of settings that is read.
 const SETTINGS_BYTES_MAX: u64 = 1 << 20;
+/// Tenants that are read at a time.
+const TENANTS_PAGE: u32 = 100;
 
 /// `hospes plugin …`.
 pub(super) async fn run(command: Plugin) -> Outcome {
@@ -33,6 +37,11 @@ pub(super) async fn run(command: Plugin) -> Outcome {
         Plugin::Sign { package, key, embed } => packing::sign(&package, &key, embed.as_deref()),
         Plugin::Verify { package, key } => packing::verify(&package, key.as_deref()),
         Plugin::Trust(command) => trust_keys(command).await,
+        Plugin::Upgrade { name, tenant, settings } => {
+            let core = open(&settings.load()?).await?;
+            upgrade(&core, &name, tenant.as_deref()).await?;
+            finish(&core).await
+        }
         Plugin::Stop { name, version, reason, settings } => {
             let core = open(&settings.load()?).await?;
             trust::stop(&core, &name, &version, &reason).await?;
@@ -60,18 +69,7 @@ pub(super) async fn run(command: Plugin) -> Outcome {
             let actor = operator(&core, &tenant).await?;
             let settings = settings_file.as_deref().map(read_json).transpose()?;
             let grants = (!all_grants).then_some(grants);
-            let enabled = enablement::enable(
-                &core,
-                &actor,
-                &name,
-                NewEnablement { version, grants, settings, backfill },
-            )
-            .await?;
-            say(format_args!("enabled {name} {} with:", enabled.package_version))?;
-            enabled.grants.0.with_parameters().try_for_each(|grant| say(format_args!("  {grant}")))?;
-            if backfill {
-                say("the tenant's history will be delivered to it by the running server")?;
-            }
+            enable(&core, &actor, &name, NewEnablement { version, grants, settings, backfill }).await?;
             finish(&core).await
         }
         Plugin::Disable { name, tenant, settings } => {
@@ -103,6 +101,17 @@ async fn open(config: &Config) -> Outcome<Arc<Core>> {
     Ok(core)
 }
 
+async fn enable(core: &Core, actor: &Actor, name: &str, new: NewEnablement) -> Outcome {
+    let backfill = new.backfill;
+    let enabled = enablement::enable(core, actor, name, new).await?;
+    say(format_args!("enabled {name} {} with:", enabled.package_version))?;
+    enabled.grants.0.with_parameters().try_for_each(|grant| say(format_args!("  {grant}")))?;
+    if backfill {
+        say("the tenant's history will be delivered to it by the running server")?;
+    }
+    Ok(())
+}
+
 /// A file with the signatures beside it, or every package of a folder.
 async fn install(core: &Core, component: &Component) -> Outcome {
     let folder = component.file.as_deref().map(|path| files::list_ending(path, ".wasm")).transpose()?;
@@ -124,6 +133,38 @@ async fn install_one(core: &Core, bytes: Vec<u8>, detached: Option<String>) -> O
     let detached: Vec<String> = detached.into_iter().collect();
     let package = packages::install_signed(core, bytes, &detached).await?;
     say(format_args!("installed {} {}", package.name, package.version))
+}
+
+async fn upgrade(core: &Core, name: &str, tenant: Option<&str>) -> Outcome {
+    if let Some(slug) = tenant {
+        return upgrade_one(core, name, tenants::operator_of(core, slug).await?).await;
+    }
+    let mut after = None;
+    loop {
+        let ids = tenants::list_ids(core, after.as_ref(), TENANTS_PAGE).await?;
+        let Some(last) = ids.last().cloned() else { return Ok(()) };
+        for id in ids {
+            upgrade_one(core, name, Actor::operator(id)).await?;
+        }
+        after = Some(last);
+    }
+}
+
+/// A tenant whose upgrade fails keeps its old version, and does not stop the others'.
+async fn upgrade_one(core: &Core, name: &str, actor: Actor) -> Outcome {
+    let tenant = &actor.tenant;
+    match upgrade::roll_out(core, &actor, name).await {
+        Ok(Step::Nothing) => Ok(()),
+        Ok(Step::Moved { from, to }) => say(format_args!("{tenant}: from {from} to {to}")),
+        Ok(Step::Waits(Upgrade { version, rights, .. })) => {
+            let wider: Vec<String> = rights.wider.iter().map(ToString::to_string).collect();
+            say(format_args!(
+                "{tenant}: {version} waits for its administrator, because it asks for {}",
+                wider.join(", ")
+            ))
+        }
+        Err(error) => say(format_args!("{tenant}: stays, because {error}")),
+    }
 }
 
 async fn trust_keys(command: Trust) -> Outcome {

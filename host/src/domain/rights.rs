@@ -2,6 +2,7 @@
 //! shown and compared.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +54,16 @@ pub struct RightsChange {
     /// Which part of it, if it is not the whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<String>,
+}
+
+/// `customers:read classes=personal`.
+impl fmt::Display for RightsChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.part {
+            Some(part) => write!(f, "{} {part}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
 }
 
 /// How the rights of two versions differ.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::sheet::{InstallSheet, opens};
 use super::trust::{Signer, StoppedVersion};
+use super::upgrade::{self, Upgrade};
 use super::{Denial, PointHealth, packages, trust};
 use crate::clock::Timestamp;
 use crate::db::plugins::{self, Enablement, LogLine, Package};
@@ -170,6 +171,9 @@ pub struct PluginDetails {
     pub signed_by: Vec<Signer>,
     /// Its versions that the operator has stopped: they run for nobody.
     pub stopped: Vec<StoppedVersion>,
+    /// The newer version that the tenant may move to, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<Upgrade>,
 }
 
 /// The plugins of the host in whose name, publisher or description every word of `query` stands, by name.
@@ -228,6 +232,10 @@ pub async fn find(core: &Core, actor: &Actor, name: &str) -> Result<PluginDetail
     let due = schedules::of_plugin(&mut reader, &actor.tenant, name).await?;
     drop(reader);
     let stopped = trust::stops(core, name).await?;
+    let upgrade = match row.as_ref().filter(|row| row.state == "enabled") {
+        Some(row) => upgrade::of(core, &versions, &row.package_version).await?,
+        None => None,
+    };
     let (summary, package) =
         summary(versions, row, actor.locale).ok_or_else(|| Error::not_found(RecordKind::Plugin, name))?;
     let signed_by = trust::signers(core, name, &package.version).await?;
@@ -256,6 +264,7 @@ pub async fn find(core: &Core, actor: &Actor, name: &str) -> Result<PluginDetail
         sbom: manifest.sbom,
         signed_by,
         stopped,
+        upgrade,
         summary,
         last_failures,
     })

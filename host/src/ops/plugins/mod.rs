@@ -13,6 +13,7 @@ pub mod sheet;
 mod sheet_text;
 pub mod steps;
 pub mod trust;
+pub mod upgrade;
 
 use std::sync::Arc;
 
