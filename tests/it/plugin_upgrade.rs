@@ -110,6 +110,37 @@ both_engines! {
         assert_eq!(roll_out(&app.core, &actor, &probe).await.unwrap(), Step::Nothing);
     }
 
+    async fn no_newer_version_comes_while_the_calendar_wants_none(app: TestApp) {
+        const CALENDAR: &str = "/api/v1/upgrade-freezes";
+        app.enable(guests::PROBE).await;
+        install_next(&app).await;
+        let put = async |body: Value| app.owner.request(Method::PUT, CALENDAR).json(&body).await;
+        let backwards = json!({"starts_at": "2026-03-02T00:00:00Z", "ends_at": "2026-03-01T00:00:00Z", "reason": "sale"});
+        assert_eq!(put(json!({"freezes": [backwards]})).await.faults(), ["/freezes/0/ends_at ends_before_start"]);
+        let sale = json!({"starts_at": "2026-03-01T00:00:00.000000Z", "ends_at": "2026-03-02T00:00:00.000000Z", "reason": "spring sale"});
+        put(json!({"freezes": [sale]})).await.expect(200);
+        assert_eq!(app.owner.get(CALENDAR).await.expect(200).body, json!({"freezes": [sale]}));
+        let audit = app.owner.get("/api/v1/audit?entity=upgrade_freezes").await.expect(200);
+        assert_eq!(audit.body["items"][0]["action"], "upgrade_freezes.replace");
+
+        let refused = app.owner.post(ENABLEMENT, json!({})).await;
+        assert_eq!(refused.code(), (403, "upgrade_frozen"));
+        let detail = refused.body["detail"].as_str().unwrap();
+        assert!(detail.contains("spring sale") && detail.contains("2026-03-02"), "{detail}");
+        let code = roll_out(&app.core, &app.acme.operator(), "probe").await.unwrap_err().reason();
+        assert_eq!(code.as_str(), "upgrade_frozen");
+        // Other settings of the same version are no upgrade.
+        app.owner.post(ENABLEMENT, json!({"version": "1.0.0"})).await.expect(201);
+        // A stopped version is replaced all the same, and the way back is open.
+        trust::stop(&app.core, "probe", "1.0.0", "a fault").await.unwrap();
+        app.owner.post(ENABLEMENT, json!({})).await.expect(201);
+        trust::resume(&app.core, "probe", "1.0.0").await.unwrap();
+        app.owner.post(ENABLEMENT, json!({"version": "1.0.0"})).await.expect(201);
+        // It is over.
+        app.clock.advance_seconds(24 * 60 * 60);
+        app.owner.post(ENABLEMENT, json!({})).await.expect(201);
+    }
+
     async fn two_tenants_run_two_versions_side_by_side(app: TestApp) {
         let there = app.tenant("there").await;
         let (ada, lin) = (app.acme.customer("Ada").await.id, there.customer("Lin").await.id);

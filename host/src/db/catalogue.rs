@@ -16,6 +16,7 @@ const MODULES: &[Module] = &[
     ("documents", super::documents::STATEMENTS),
     ("feed", super::feed::STATEMENTS),
     ("field_values", super::field_values::STATEMENTS),
+    ("freezes", super::freezes::STATEMENTS),
     ("history", super::history::STATEMENTS),
     ("idempotency", super::idempotency::STATEMENTS),
     ("imports", super::imports::STATEMENTS),

@@ -19,6 +19,7 @@ mod error;
 pub(crate) mod feed;
 mod field_values;
 mod filter;
+pub(crate) mod freezes;
 pub(crate) mod history;
 pub(crate) mod idempotency;
 pub(crate) mod imports;

@@ -12,6 +12,7 @@ pub mod field;
 pub mod field_class;
 pub mod field_reader;
 pub mod field_value;
+pub mod freeze;
 pub mod grant;
 pub mod ids;
 pub mod import;

@@ -14,6 +14,7 @@ mod customers;
 mod events;
 mod field_filter;
 mod fields;
+mod freezes;
 mod health;
 mod idempotency;
 mod imports;
@@ -186,6 +187,7 @@ fn ordinary_routes() -> OpenApiRouter<HttpState> {
         .merge(customers::routes())
         .merge(events::routes())
         .merge(fields::routes())
+        .merge(freezes::routes())
         .merge(imports::routes())
         .merge(me::routes())
         .merge(orders::routes())

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Ack, Switch, packages, trust};
+use super::{Ack, Switch, freezes, packages, trust};
 use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::db::plugins::{self, Enablement, EnablementRow};
@@ -73,7 +73,8 @@ struct Prepared {
 /// Enables a plugin for the actor's tenant, or moves it to another version.
 ///
 /// # Errors
-/// `Forbidden`; `NotFound` for a plugin or version that is not installed;
+/// `Forbidden`; `NotFound` for a plugin or version that is not installed; `Refused` for a newer
+/// version while the tenant's calendar wants none;
 /// `Invalid` for a grant that it does not ask for and for settings that its
 /// schema refuses; `Refused` for a version that the operator has stopped; the plugin's own refusal,
 /// which keeps it as it was.
@@ -97,6 +98,9 @@ pub async fn enable(core: &Core, actor: &Actor, plugin: &str, request: NewEnable
     }
     let running = before.as_ref().filter(|row| row.state == "enabled");
     let from = running.map(|row| row.package_version.clone()).filter(|version| *version != package.version);
+    if from.as_deref().is_some_and(|from| packages::order(from) < packages::order(&package.version)) {
+        check_freeze(core, actor, plugin, from.as_deref()).await?;
+    }
     let backfill = request.backfill;
     let action = if from.is_some() { "plugin.upgrade" } else { "plugin.enable" };
     let row = EnablementRow {
@@ -112,6 +116,15 @@ pub async fn enable(core: &Core, actor: &Actor, plugin: &str, request: NewEnable
     let ack = ack_of(prepared);
     core.plugins()?.switch_on(actor, Switch { package, grants, settings, from }, ack).await?;
     find(core, actor, plugin).await
+}
+
+/// A version that the operator has stopped is replaced at any time.
+async fn check_freeze(core: &Core, actor: &Actor, plugin: &str, from: Option<&str>) -> Result<()> {
+    let stops = trust::stops(core, plugin).await?;
+    if stops.iter().any(|stop| from == Some(stop.version.as_str())) {
+        return Ok(());
+    }
+    freezes::check_open(core, actor, core.now()).await
 }
 
 /// Changes grants or settings of a plugin. Takes effect at once, also for what is
