@@ -1,12 +1,14 @@
-//! Compiles plugin crates of this workspace to components.
+//! Compiles plugin crates to components.
 //!
-//! The build scripts of `plugins/bundle` and `tests` share it. A nested cargo
-//! builds the crate for `wasm32-unknown-unknown`; `wit-component` wraps the core
-//! module. It needs no tool but rustup's cargo, and no network once the crates
-//! in `Cargo.lock` have been fetched.
+//! The build scripts of `plugins/bundle` and `tests` compile what is in this
+//! workspace with a [`Builder`]; `hospes plugin build` compiles a partner's crate
+//! with the same [`guest_cargo`], [`Speed`] and [`encode`]. Cargo builds the crate for
+//! `wasm32-unknown-unknown`; `wit-component` wraps the core module. It needs no tool
+//! but rustup's cargo, and no network once the crates in `Cargo.lock` have been fetched.
 #![expect(clippy::disallowed_methods, reason = "a build script reads its environment and writes to OUT_DIR")]
 
 use std::env;
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,9 +16,10 @@ use std::process::{Command, Output};
 
 use wit_component::ComponentEncoder;
 
-const TARGET: &str = "wasm32-unknown-unknown";
+/// What guests are compiled for: it has no system calls, so a guest imports nothing but the contract.
+pub const TARGET: &str = "wasm32-unknown-unknown";
 
-/// The profile of every guest. Speed before size: fuel counts executed
+/// The profile of every guest that is installed. Speed before size: fuel counts executed
 /// instructions, so what the optimiser saves, a tenant's budget gains; the
 /// module is compiled once per install. It is passed on the command line so that
 /// the workspace's own release profile stays the server's.
@@ -28,6 +31,37 @@ const PROFILE: [&str; 6] = [
     "profile.release.strip=true",
     "profile.release.debug=false",
 ];
+
+/// The profile while its author edits it: compiled as fast as possible.
+const QUICK_PROFILE: [&str; 7] = [
+    "profile.release.opt-level=1",
+    "profile.release.lto=\"off\"",
+    "profile.release.codegen-units=16",
+    "profile.release.incremental=true",
+    "profile.release.panic=\"abort\"",
+    "profile.release.strip=true",
+    "profile.release.debug=false",
+];
+
+/// What a guest is compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speed {
+    /// To run fast.
+    Release,
+    /// To be compiled fast, while its author edits it.
+    Quick,
+}
+
+impl Speed {
+    /// What cargo is told, as values of `--config`.
+    #[must_use]
+    pub const fn profile(self) -> &'static [&'static str] {
+        match self {
+            Self::Release => &PROFILE,
+            Self::Quick => &QUICK_PROFILE,
+        }
+    }
+}
 
 /// What the outer cargo sets for a build script or for its own children and what
 /// would change or break the build of a guest: a clippy wrapper, coverage flags,
@@ -85,7 +119,7 @@ impl Builder {
         for path in ["wit", "sdk/src", "sdk/Cargo.toml", "Cargo.toml", "Cargo.lock"] {
             rerun_if_changed(&workspace.join(path));
         }
-        ensure_target()?;
+        ensure_target(OsStr::new(&variable("RUSTC")?))?;
         Ok(Self { workspace, out_dir: variable("OUT_DIR")?.into() })
     }
 
@@ -96,8 +130,7 @@ impl Builder {
             rerun_if_changed(&self.workspace.join(folder).join(part));
         }
         let core = read(&self.core_module(package)?)?;
-        let component =
-            encode(&core).map_err(|error| Failure(format!("`{package}` is no component: {error:?}")))?;
+        let component = encode(&core).map_err(|error| Failure(format!("`{package}`: {error}")))?;
         let path = self.out_dir.join(format!("{package}.wasm"));
         fs::write(&path, component)
             .map_err(|error| Failure(format!("cannot write {}: {error}", path.display())))?;
@@ -108,22 +141,12 @@ impl Builder {
     /// the lock of the workspace's.
     fn core_module(&self, package: &str) -> Result<PathBuf, Failure> {
         let target_dir = self.target_dir();
-        let mut cargo = Command::new(variable("CARGO")?);
+        let mut cargo = guest_cargo(OsStr::new(&variable("CARGO")?), Speed::Release);
         cargo
             .current_dir(&self.workspace)
-            .args(["build", "--lib", "--release", "--locked", "--target", TARGET])
-            .args(["--package", package])
+            .args(["--locked", "--package", package])
             .arg("--target-dir")
             .arg(&target_dir);
-        for setting in PROFILE {
-            cargo.args(["--config", setting]);
-        }
-        for (name, _) in env::vars_os() {
-            let name = name.to_string_lossy().into_owned();
-            if UNSET_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
-                cargo.env_remove(name);
-            }
-        }
         let output = run(&mut cargo)?;
         if !output.status.success() {
             let log = String::from_utf8_lossy(&output.stderr);
@@ -143,22 +166,51 @@ impl Builder {
     }
 }
 
-/// Wraps a core module, which carries its WIT in custom sections.
-fn encode(core: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-    let mut encoder = ComponentEncoder::default();
-    encoder.validate(true);
-    encoder.module(core)?;
-    Ok(encoder.encode()?)
+/// A cargo that builds a guest's library; the caller says which, and where it puts it.
+///
+/// What an outer cargo has set for its own children is taken away.
+#[must_use]
+pub fn guest_cargo(program: &OsStr, speed: Speed) -> Command {
+    let mut cargo = Command::new(program);
+    cargo.args(["build", "--lib", "--release", "--target", TARGET]);
+    for setting in speed.profile() {
+        cargo.args(["--config", setting]);
+    }
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if UNSET_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
-fn ensure_target() -> Result<(), Failure> {
-    if target_is_installed()? {
+/// Wraps a core module, which carries its WIT in custom sections.
+///
+/// # Errors
+/// If the module has no such sections, or they do not fit.
+pub fn encode(core: &[u8]) -> Result<Vec<u8>, Failure> {
+    let encode = || {
+        let mut encoder = ComponentEncoder::default();
+        encoder.validate(true);
+        encoder.module(core)?;
+        encoder.encode()
+    };
+    encode().map_err(|error| Failure(format!("it cannot be made a component: {error:?}")))
+}
+
+/// Adds the target of guests to the toolchain of `rustc` if it is missing.
+///
+/// # Errors
+/// If it is missing and cannot be added; the text says what to do.
+pub fn ensure_target(rustc: &OsStr) -> Result<(), Failure> {
+    if target_is_installed(rustc)? {
         return Ok(());
     }
     let mut rustup = Command::new("rustup");
     rustup.args(["target", "add", TARGET]);
     let outcome = run(&mut rustup);
-    if target_is_installed()? {
+    if target_is_installed(rustc)? {
         return Ok(());
     }
     let cause = match outcome {
@@ -166,13 +218,13 @@ fn ensure_target() -> Result<(), Failure> {
         Err(failure) => failure.to_string(),
     };
     Err(Failure(format!(
-        "the plugins need Rust's standard library for {TARGET}, and adding it failed.\n\
-         Run this in the workspace, then build again:\n\n    rustup target add {TARGET}\n\n{cause}"
+        "plugins need Rust's standard library for {TARGET}, and adding it failed.\n\
+         Run this, then build again:\n\n    rustup target add {TARGET}\n\n{cause}"
     )))
 }
 
-fn target_is_installed() -> Result<bool, Failure> {
-    let mut rustc = Command::new(variable("RUSTC")?);
+fn target_is_installed(rustc: &OsStr) -> Result<bool, Failure> {
+    let mut rustc = Command::new(rustc);
     rustc.args(["--print", "target-libdir", "--target", TARGET]);
     let output = run(&mut rustc)?;
     let folder = String::from_utf8_lossy(&output.stdout).trim().to_owned();
