@@ -14,12 +14,10 @@ use hospes::domain::tenant::NewTenant;
 use hospes::domain::trust::TrustPolicy;
 use hospes::http::{self, HttpState, RateLimit};
 use hospes::ids::RandomIds;
-use hospes::jobs::backfill::{self, Backfiller};
-use hospes::jobs::dispatch::{self, Consumer, Consumers, Dispatcher};
-use hospes::jobs::imports;
-use hospes::jobs::plugins::PluginConsumer;
-use hospes::jobs::schedules::{self, Runner};
-use hospes::jobs::webhooks::WebhookConsumer;
+use hospes::jobs::backfill::Backfiller;
+pub use hospes::jobs::rounds::Report as JobsReport;
+use hospes::jobs::rounds::Rounds;
+use hospes::jobs::schedules::Runner;
 use hospes::ops::Core;
 use hospes::ops::plugins::packages;
 use hospes::outbound::{self, Outbound, Reach};
@@ -35,8 +33,6 @@ use crate::request::{Client, TestRequest};
 pub const BEGINNING: &str = "2026-03-01T08:00:00Z";
 /// The key of every server's secrets.
 pub const SECRETS_KEY: [u8; 32] = [7; 32];
-/// Rounds of background work that one call does at most.
-const ROUNDS_MAX: u32 = 1_000;
 /// How often a backfill that waits is asked again, and how long in all.
 const BACKFILL_WAIT: Duration = Duration::from_millis(20);
 const BACKFILL_WAITS_MAX: u32 = 1_500;
@@ -57,12 +53,11 @@ pub struct TestApp {
     pub acme: TestTenant,
     /// Sends requests with every right in `acme`.
     pub owner: Client,
-    /// Delivers events, as [`TestApp::run_jobs`] lets it.
-    pub dispatcher: Arc<Dispatcher>,
     /// Replays history.
     pub backfiller: Arc<Backfiller>,
     /// Runs plugins' schedules.
     pub schedules: Arc<Runner>,
+    rounds: Rounds,
     router: Router,
 }
 
@@ -81,17 +76,6 @@ impl SecondServer {
     pub fn client(&self, client: &Client) -> Client {
         client.clone().moved_to(self.router.clone())
     }
-}
-
-/// What the background work has done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct JobsReport {
-    /// Deliveries of events.
-    pub dispatch: dispatch::Report,
-    /// Replays of history.
-    pub backfill: backfill::Report,
-    /// Schedules of plugins.
-    pub schedules: schedules::Report,
 }
 
 impl Harness for TestApp {
@@ -121,13 +105,9 @@ impl TestApp {
         let router = http::router(HttpState::new(Arc::clone(&core), unlimited(), app.shutdown_token()));
         let acme = TestTenant::new(&core, &router, new_tenant("acme")).await;
         let owner = acme.owner.clone();
-        let consumer: Arc<dyn Consumer> = Arc::new(PluginConsumer::new(Arc::clone(&core)));
-        let webhooks: Arc<dyn Consumer> = Arc::new(WebhookConsumer::new(Arc::clone(&core)));
-        let consumers = Consumers::from([("plugin", consumer), ("webhook", webhooks)]);
-        let dispatcher = Dispatcher::new(Arc::clone(&core), consumers, app.shutdown_token());
-        let backfiller = Backfiller::new(Arc::clone(&core), app.shutdown_token());
-        let schedules = Runner::new(Arc::clone(&core), app.shutdown_token());
-        Self { clock, core, app, plugins, database, acme, owner, router, dispatcher, backfiller, schedules }
+        let rounds = Rounds::new(Arc::clone(&core), app.shutdown_token());
+        let (backfiller, schedules) = (Arc::clone(&rounds.backfiller), Arc::clone(&rounds.schedules));
+        Self { clock, core, app, plugins, database, acme, owner, router, backfiller, schedules, rounds }
     }
 
     /// The same server with other options of HTTP, such as a limit that the test reaches.
@@ -252,28 +232,15 @@ impl TestApp {
     /// If a loop fails, or the work does not end.
     pub async fn run_jobs(&self) -> JobsReport {
         let mut sum = JobsReport::default();
-        let mut waits = 0;
-        for _ in 0..ROUNDS_MAX {
-            let before = sum;
-            while self.import_once().await {}
-            sum.add_backfill(self.backfiller.run_once().await.expect("the backfills can be seen"));
-            sum.add_dispatch(self.dispatcher.run_once().await.expect("the lanes can be seen"));
-            sum.add_schedules(self.schedules.run_once().await.expect("the schedules can be seen"));
-            if sum.is_as_after(&before) {
-                if self.open_backfills().await == 0 {
-                    return sum;
-                }
-                // Transactions of other tests of the same cluster have to end first.
-                waits += 1;
-                assert!(waits < BACKFILL_WAITS_MAX, "a backfill does not end: {sum:?}");
-                tokio::time::sleep(BACKFILL_WAIT).await;
+        for _ in 0..BACKFILL_WAITS_MAX {
+            sum = sum.and(self.rounds.run().await.expect("the background work can be done"));
+            if self.open_backfills().await == 0 {
+                return sum;
             }
+            // Transactions of other tests of the same cluster have to end first.
+            tokio::time::sleep(BACKFILL_WAIT).await;
         }
-        panic!("the background work does not end: {sum:?}");
-    }
-
-    async fn import_once(&self) -> bool {
-        imports::run_once(&self.core, &self.app.shutdown_token()).await.expect("the imports can be seen")
+        panic!("a backfill does not end: {sum:?}");
     }
 
     async fn open_backfills(&self) -> i64 {
@@ -281,36 +248,6 @@ impl TestApp {
         let mut directory = self.core.db.directory().await.expect("the directory can be read");
         let (open,): (i64,) = directory.fetch_one(OPEN, Vec::new()).await.expect("the lanes can be counted");
         open
-    }
-}
-
-impl JobsReport {
-    fn add_dispatch(&mut self, report: dispatch::Report) {
-        let dispatch::Report { lanes, handled, failed, dead } = report;
-        self.dispatch.lanes += lanes;
-        self.dispatch.handled += handled;
-        self.dispatch.failed += failed;
-        self.dispatch.dead += dead;
-    }
-
-    fn add_backfill(&mut self, report: backfill::Report) {
-        let backfill::Report { records, finished } = report;
-        self.backfill.records += records;
-        self.backfill.finished += finished;
-    }
-
-    fn add_schedules(&mut self, report: schedules::Report) {
-        let schedules::Report { finished, failed, skipped } = report;
-        self.schedules.finished += finished;
-        self.schedules.failed += failed;
-        self.schedules.skipped += skipped;
-    }
-
-    /// Whether nothing was done since `before`; to look at a lane in vain is nothing.
-    fn is_as_after(&self, before: &Self) -> bool {
-        let mut quiet = *self;
-        quiet.dispatch.lanes = before.dispatch.lanes;
-        quiet == *before
     }
 }
 

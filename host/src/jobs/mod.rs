@@ -9,6 +9,7 @@ pub mod dispatch;
 pub mod imports;
 pub mod plugins;
 pub mod retention;
+pub mod rounds;
 pub mod schedules;
 pub mod webhooks;
 
@@ -27,10 +28,7 @@ use crate::ops::Core;
 pub async fn start(app: &App, policy: retention::Policy) -> Result<()> {
     adopt_cluster(&app.core).await?;
     let shutdown = app.shutdown_token();
-    let plugins: Arc<dyn dispatch::Consumer> = Arc::new(plugins::PluginConsumer::new(Arc::clone(&app.core)));
-    let webhooks: Arc<dyn dispatch::Consumer> =
-        Arc::new(webhooks::WebhookConsumer::new(Arc::clone(&app.core)));
-    let consumers = dispatch::Consumers::from([("plugin", plugins), (CONSUMER_KIND, webhooks)]);
+    let consumers = consumers(&app.core);
     app.spawn(dispatch::Dispatcher::new(Arc::clone(&app.core), consumers, shutdown.clone()).run());
     app.spawn(backfill::Backfiller::new(Arc::clone(&app.core), shutdown.clone()).run());
     app.spawn(schedules::Runner::new(Arc::clone(&app.core), shutdown.clone()).run());
@@ -39,6 +37,13 @@ pub async fn start(app: &App, policy: retention::Policy) -> Result<()> {
     }
     app.spawn(retention::Retention::new(Arc::clone(&app.core), policy, shutdown).run());
     Ok(())
+}
+
+/// Everybody whom a server delivers events to.
+fn consumers(core: &Arc<Core>) -> dispatch::Consumers {
+    let plugins: Arc<dyn dispatch::Consumer> = Arc::new(plugins::PluginConsumer::new(Arc::clone(core)));
+    let webhooks: Arc<dyn dispatch::Consumer> = Arc::new(webhooks::WebhookConsumer::new(Arc::clone(core)));
+    dispatch::Consumers::from([("plugin", plugins), (CONSUMER_KIND, webhooks)])
 }
 
 /// Puts new positions of the feed above the old ones if the database was restored
