@@ -59,7 +59,13 @@ impl Schema {
         }
         let mut faults = Vec::new();
         for error in self.validator.iter_errors(value) {
-            collect(&error, prefix, &mut faults);
+            match members_of_none(&error, value) {
+                Some(members) => faults.extend(members.map(|name| {
+                    let pointer = format!("{prefix}{}/{}", error.instance_path(), escaped(name));
+                    Fault::plain(pointer, FaultCode::UnknownField)
+                })),
+                None => collect(&error, prefix, &mut faults),
+            }
             if faults.len() >= FAULTS_MAX {
                 break;
             }
@@ -72,6 +78,16 @@ impl Schema {
     pub fn fill_defaults(&self, value: &mut Value) {
         fill_defaults(&self.source, value);
     }
+}
+
+/// What an object has that may have no members at all: the error names the object, and none of them.
+fn members_of_none<'v>(
+    error: &ValidationError<'_>,
+    value: &'v Value,
+) -> Option<impl Iterator<Item = &'v String>> {
+    let is_none = matches!(error.kind(), ValidationErrorKind::FalseSchema);
+    let members = value.pointer(error.instance_path().as_str()).filter(|_| is_none)?.as_object()?;
+    Some(members.keys().take(FAULTS_MAX))
 }
 
 fn collect(error: &ValidationError<'_>, prefix: &str, faults: &mut Vec<Fault>) {
@@ -234,6 +250,14 @@ mod tests {
             told,
             [("/input/other", "unknown_field"), ("/input/points", "required"), ("/input/reason", "too_long")]
         );
+    }
+
+    #[test]
+    fn what_an_object_without_properties_has_is_unknown() {
+        let schema = Schema::compile(&json!({ "type": "object", "additionalProperties": false })).unwrap();
+        let faults = schema.faults("/settings", &json!({ "colour": "red", "size": 7 }));
+        let told: Vec<_> = faults.iter().map(|f| (f.pointer.as_str(), f.code.as_ref())).collect();
+        assert_eq!(told, [("/settings/colour", "unknown_field"), ("/settings/size", "unknown_field")]);
     }
 
     #[test]
