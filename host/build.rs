@@ -1,4 +1,5 @@
-//! Embeds the migrations: lists the twin files of `migrations/` as constants.
+//! Embeds the migrations, and the sources that `hospes plugin new` writes beside a new
+//! plugin: lists the files of `migrations/`, `sdk/` and `wit/` as constants.
 
 #![expect(clippy::disallowed_methods, reason = "a build script reads and writes where cargo tells it")]
 
@@ -9,6 +10,49 @@ use std::path::{Path, PathBuf};
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failure> {
+    embed_migrations()?;
+    embed_sources()
+}
+
+/// The sources of the SDK, the testkit and the contract, by their path in the workspace.
+fn embed_sources() -> Result<(), Failure> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    let mut files = BTreeMap::new();
+    for folder in ["sdk", "wit"] {
+        collect(&root, &root.join(folder), &mut files)?;
+    }
+    for file in ["Cargo.toml", "Cargo.lock"] {
+        println!("cargo::rerun-if-changed={}", root.join(file).display());
+        files.insert(file.to_owned(), root.join(file));
+    }
+    let mut code = String::from(
+        "/// Path and text of every embedded source.\npub(super) const FILES: &[(&str, &str)] = &[\n",
+    );
+    for (name, path) in files {
+        writeln!(code, "    ({name:?}, include_str!({path:?})),")?;
+    }
+    code.push_str("];\n");
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo names OUT_DIR")?);
+    std::fs::write(out.join("sources.rs"), code)?;
+    Ok(())
+}
+
+fn collect(root: &Path, folder: &Path, found: &mut BTreeMap<String, PathBuf>) -> Result<(), Failure> {
+    println!("cargo::rerun-if-changed={}", folder.display());
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            collect(root, &entry.path(), found)?;
+            continue;
+        }
+        let path = entry.path();
+        let name = path.strip_prefix(root)?.to_str().ok_or("a source's name is not text")?;
+        found.insert(name.replace('\\', "/"), path.clone());
+    }
+    Ok(())
+}
+
+fn embed_migrations() -> Result<(), Failure> {
     let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations").canonicalize()?;
     println!("cargo::rerun-if-changed={}", migrations.display());
     let sqlite = list(&migrations.join("sqlite"))?;

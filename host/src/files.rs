@@ -4,10 +4,11 @@
 //! of them can be reached. SQLite opens its own file by path; that path comes from
 //! here too. Nothing else in the host may use `std::fs`, which a lint and a test check.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
@@ -18,6 +19,8 @@ pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 pub const SECRET_BYTES_MAX: u64 = 64 << 10;
 /// The largest plugin component that is read; the engine's own limit is lower.
 pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;
+/// Folders within folders in which a change of a source is looked for.
+const CHANGE_DEPTH_MAX: u32 = 16;
 
 /// The length of the key that authenticates the cache of compiled plugins.
 pub const ARTEFACT_KEY_BYTES: usize = 32;
@@ -376,6 +379,67 @@ pub fn list_ending(path: &Path, ending: &str) -> Result<Option<Vec<PathBuf>>, Fi
     }
     found.sort_unstable();
     Ok(Some(found))
+}
+
+/// Writes new files below a folder that must not be there yet, which is made with those in between.
+///
+/// # Errors
+/// [`FileError::Io`]; what was written until then stays.
+pub fn write_new_tree<'a>(
+    folder: &Path,
+    files: impl Iterator<Item = (&'a str, &'a [u8])>,
+) -> Result<(), FileError> {
+    let fail = |verb, path: &Path| {
+        let path = path.to_owned();
+        move |source| FileError::Io { verb, path, source }
+    };
+    let at = NamedFile::at(folder)?;
+    at.dir.create_dir(&at.name).map_err(fail("make the folder", folder))?;
+    let dir = at.dir.open_dir(&at.name).map_err(fail("open the folder", folder))?;
+    for (name, content) in files {
+        let path = folder.join(name);
+        if let Some(parent) = Path::new(name).parent() {
+            dir.create_dir_all(parent).map_err(fail("make the folder of", &path))?;
+        }
+        dir.write(name, content).map_err(fail("write", &path))?;
+    }
+    Ok(())
+}
+
+/// Writes a file that an operator has named; it appears under its name only when it is whole.
+///
+/// # Errors
+/// [`FileError::Io`].
+pub fn write(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        let fail = |source| FileError::Io { verb: "make the folder", path: parent.to_owned(), source };
+        Dir::create_ambient_dir_all(parent, ambient_authority()).map_err(fail)?;
+    }
+    let file = NamedFile::at(path)?;
+    let mut temporary = file.name.clone();
+    temporary.push(format!(".{}.part", std::process::id()));
+    file.dir.write(&temporary, content).map_err(file.fail("write"))?;
+    file.dir.rename(&temporary, &file.dir, &file.name).map_err(file.fail("rename to"))
+}
+
+/// The latest change of a file or, with all that is in it, of a folder; `None` if there is none.
+/// Hidden entries, and `target`, count for nothing.
+#[must_use]
+pub fn last_change(path: &Path) -> Option<SystemTime> {
+    let file = NamedFile::at(path).ok()?;
+    latest(&file.dir, &file.name, CHANGE_DEPTH_MAX)
+}
+
+fn latest(dir: &Dir, name: &OsStr, depth: u32) -> Option<SystemTime> {
+    let metadata = dir.metadata(name).ok()?;
+    let own = metadata.modified().ok().map(cap_std::time::SystemTime::into_std);
+    if !metadata.is_dir() || depth == 0 {
+        return own;
+    }
+    let inside = dir.open_dir(name).ok()?;
+    let entries = inside.entries().ok()?.filter_map(Result::ok).map(|entry| entry.file_name());
+    let seen = entries.filter(|name| name != "target" && !name.as_encoded_bytes().starts_with(b"."));
+    seen.filter_map(|name| latest(&inside, &name, depth - 1)).chain(own).max()
 }
 
 /// How many entries a folder has; `None` if it cannot be read.

@@ -10,6 +10,7 @@
 )]
 
 mod access;
+mod contract;
 mod customers;
 mod db_backup;
 mod db_engines;
@@ -31,6 +32,10 @@ mod openapi;
 mod orders;
 mod outbound;
 mod paging;
+mod partner_guide;
+mod partner_mistakes;
+mod partner_testkit;
+mod partner_workshop;
 mod plugin_engine;
 mod plugin_hooks;
 mod plugin_http;

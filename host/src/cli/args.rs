@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::builder::ValueHint;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
 
+use super::workshop::args::Workshop;
 use crate::config::{Config, ConfigError, SETTINGS, Setting, Sources};
 use crate::domain::actor::Locale;
 use crate::domain::money::Currency;
@@ -355,6 +356,23 @@ pub(super) enum Plugin {
         #[command(flatten)]
         settings: StoreSettings,
     },
+    /// Show a plugin's log for a tenant
+    Logs {
+        /// Name of the plugin
+        name: String,
+        #[command(flatten)]
+        tenant: Tenant,
+        /// Go on with what comes to it, until ctrl-c
+        #[arg(short, long)]
+        follow: bool,
+        /// The latest lines to begin with
+        #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
+        lines: u32,
+        #[command(flatten)]
+        settings: StoreSettings,
+    },
+    #[command(flatten)]
+    Workshop(Workshop),
     /// Show a plugin's settings, or change them
     Settings {
         /// Name of the plugin

@@ -11,7 +11,9 @@ mod logs;
 mod output;
 mod packing;
 mod plugin;
+mod plugin_log;
 mod server;
+mod workshop;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -53,7 +55,7 @@ async fn dispatch(command: Verb) -> Outcome {
         Verb::Backup { to, settings } => data::backup(&settings.load()?, &to).await,
         Verb::Restore { from, replace, settings } => data::restore(&settings.load()?, &from, replace).await,
         Verb::Admin(command) => admin::run(command).await,
-        Verb::Plugin(command) => plugin::run(command).await,
+        Verb::Plugin(command) => Box::pin(plugin::run(command)).await,
         Verb::Openapi => data::openapi(),
     }
 }

@@ -35,6 +35,11 @@ impl Failure {
         Self { message: message.to_string(), code: CODE_USAGE }
     }
 
+    /// What it says.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Says the failure and answers its exit code.
     pub(super) fn report(&self) -> ExitCode {
         // If standard error is closed, the exit code still tells.

@@ -10,6 +10,7 @@ use super::args::{Component, Plugin, Trust};
 use super::output::{Failure, Outcome, say};
 use super::packing;
 use super::server::{connect_plugins, open_command_core};
+use super::{plugin_log, workshop};
 use crate::config::Config;
 use crate::domain::actor::{Actor, Locale};
 use crate::files;
@@ -84,6 +85,13 @@ pub(super) async fn run(command: Plugin) -> Outcome {
             show_grants(&core, &operator(&core, &tenant).await?, &name).await?;
             finish(&core).await
         }
+        Plugin::Logs { name, tenant, follow, lines, settings } => {
+            let core = open(&settings.load()?).await?;
+            let actor = operator(&core, &tenant).await?;
+            plugin_log::tell(&core, &actor, &name, lines, follow).await?;
+            finish(&core).await
+        }
+        Plugin::Workshop(command) => Box::pin(workshop::run(command)).await,
         Plugin::Settings { name, tenant, set, settings } => {
             let core = open(&settings.load()?).await?;
             let actor = operator(&core, &tenant).await?;

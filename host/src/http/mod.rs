@@ -11,6 +11,7 @@ mod auth;
 mod context;
 mod credentials;
 mod customers;
+mod door;
 mod events;
 mod field_filter;
 mod fields;
@@ -61,6 +62,7 @@ use tower_http::compression::CompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use context::RequestContext;
+pub use door::{Ask, Door, Told};
 pub use json::{MergePatch, ValidJson};
 pub use limits::RateLimit;
 pub use metrics::{metrics_router, metrics_with_token};

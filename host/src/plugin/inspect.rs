@@ -16,7 +16,7 @@ use crate::domain::point::Point;
 use crate::error::{Error, Fault, Result};
 
 /// The largest component, in bytes.
-pub(super) const COMPONENT_BYTES_MAX: usize = 8 << 20;
+pub const COMPONENT_BYTES_MAX: usize = 8 << 20;
 /// The custom section that holds the manifest.
 const MANIFEST_SECTION: &str = "hospes:manifest";
 const PACKAGE: &str = "hospes:plugin/";

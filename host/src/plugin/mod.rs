@@ -40,6 +40,7 @@ use tokio::sync::Mutex;
 
 pub use artifact::Artifacts;
 pub use engine::Sandbox;
+pub use inspect::COMPONENT_BYTES_MAX;
 
 use crate::domain::actor::Actor;
 use crate::domain::customer::Customer;

@@ -45,6 +45,22 @@ pub async fn install_signed(core: &Core, file: Vec<u8>, detached: &[String]) -> 
     put(core, package, component, Voucher::Signatures(core.trust, signatures)).await
 }
 
+/// Installs a component that its author is editing, as a version of its own that comes after the
+/// one that it names and after every earlier edit: `1.0.0` becomes `1.0.0+dev.1764000000000`.
+///
+/// # Errors
+/// As for [`install`].
+pub async fn install_edit(core: &Core, file: Vec<u8>) -> Result<Package> {
+    let (mut package, component, _) = read(core, &file).await?;
+    let own = order(&package.version);
+    let mut version = own.ok_or_else(|| Error::internal("the manifest's version was checked"))?;
+    let edit = format!("dev.{}", core.now().as_micros() / 1_000);
+    version.build = semver::BuildMetadata::new(&edit).map_err(Error::internal)?;
+    package.version = version.to_string();
+    package.manifest.0.version = package.version.clone();
+    put(core, package, component, Voucher::Signatures(core.trust, Vec::new())).await
+}
+
 /// What a file says, its component, and the signatures behind it.
 async fn read(core: &Core, file: &[u8]) -> Result<(Package, Vec<u8>, Vec<String>)> {
     let parts = File::of(file);

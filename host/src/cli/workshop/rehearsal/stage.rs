@@ -1,0 +1,167 @@
+//! A host without a socket: production's core, plugin host, router and loops on an embedded
+//! database that goes away, with a clock that stands still.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::protocol::{Enable, Order, Reply};
+use crate::app::App;
+use crate::cli::admin::make_up_password;
+use crate::cli::output::Outcome;
+use crate::clock::{Clock as _, ManualClock, Timestamp};
+use crate::db::plugins::Package;
+use crate::db::{self, Db};
+use crate::domain::actor::{Actor, Locale};
+use crate::domain::money::Currency;
+use crate::domain::permission::Role;
+use crate::domain::tenant::NewTenant;
+use crate::domain::token::NewToken;
+use crate::domain::user::Password;
+use crate::error::Error;
+use crate::files::{ARTEFACT_KEY_BYTES, DataFolder, TemporaryFolder};
+use crate::http::{Ask, Door, HttpState, Options, RateLimit, Told};
+use crate::ids::{Ids as _, RandomIds};
+use crate::jobs::rounds::{Report, Rounds};
+use crate::ops::plugins::packages;
+use crate::ops::{Core, tenants, tokens};
+use crate::plugin::{Artifacts, PluginHost, Sandbox};
+
+/// When every test begins.
+const BEGINNING: &str = "2026-03-01T08:00:00Z";
+/// Requests of a test in a minute: its clock stands still, so the minute never ends.
+const REQUESTS_MAX: u32 = 1_000_000;
+
+/// The host of one test.
+pub(super) struct Stage {
+    clock: Arc<ManualClock>,
+    core: Arc<Core>,
+    app: App,
+    rounds: Rounds,
+    door: Door,
+    token: String,
+    package: Package,
+    _folder: TemporaryFolder,
+}
+
+impl Stage {
+    /// Opens a host with one tenant and installs the component.
+    pub(super) async fn open(component: Vec<u8>, cache: Option<&Path>) -> Outcome<Self> {
+        let ids = RandomIds::default();
+        let folder = TemporaryFolder::create(ids.next(Timestamp::default()))?;
+        let file = folder.folder().database_path();
+        let db = Db::open(&db::Config::Sqlite { file }).await?;
+        let beginning = Timestamp::parse(BEGINNING).expect("the beginning is a time");
+        let clock = Arc::new(ManualClock::new(beginning));
+        let core = Arc::new(Core::new(db, Arc::clone(&clock) as _, Arc::new(ids)));
+        let artifacts = match cache {
+            Some(cache) => artifacts(&DataFolder::open(cache)?, &core)?,
+            None => artifacts(folder.folder(), &core)?,
+        };
+        PluginHost::connect(&core, Arc::new(Sandbox::new()?), artifacts);
+        let package = packages::install(&core, component).await?;
+        let token = make_tenant(&core).await?;
+        let app = App::new(Arc::clone(&core));
+        let options = Options {
+            principal_limit: RateLimit::new(REQUESTS_MAX, 60),
+            tenant_limit: RateLimit::new(REQUESTS_MAX, 60),
+            ..Options::default()
+        };
+        let door = Door::new(HttpState::new(Arc::clone(&core), options, app.shutdown_token()));
+        let rounds = Rounds::new(Arc::clone(&core), app.shutdown_token());
+        Ok(Self { clock, core, app, rounds, door, token, package, _folder: folder })
+    }
+
+    /// What the test is told first.
+    pub(super) fn ready(&self) -> Reply {
+        let Package { name, version, .. } = &self.package;
+        Reply::Ready { plugin: name.clone(), version: version.clone(), host: env!("CARGO_PKG_VERSION") }
+    }
+
+    /// Does what a test wants.
+    pub(super) async fn obey(&self, order: Order) -> Outcome<Reply> {
+        match order {
+            Order::Ask(ask) => Ok(Reply::Told(self.ask(ask).await?)),
+            Order::Enable(enable) => Ok(Reply::Told(self.enable(enable).await?)),
+            Order::SetTime(time) => {
+                self.clock.set(time);
+                Ok(Reply::Now(self.clock.now()))
+            }
+            Order::Advance(seconds) => {
+                self.clock.advance_seconds(i64::from(seconds));
+                Ok(Reply::Now(self.clock.now()))
+            }
+            Order::Work => {
+                let Report { dispatch, schedules, .. } = self.rounds.run().await?;
+                Ok(Reply::Worked {
+                    handled: dispatch.handled,
+                    failed: dispatch.failed,
+                    dead: dispatch.dead,
+                    jobs: u64::from(schedules.finished),
+                    jobs_failed: u64::from(schedules.failed),
+                })
+            }
+        }
+    }
+
+    /// Closes the database; its folder goes away with the stage.
+    pub(super) async fn close(self) {
+        self.app.shutdown().await;
+        self.core.db.close().await;
+    }
+
+    async fn enable(&self, enable: Enable) -> Outcome<Told> {
+        let Enable { grants, settings, backfill } = enable;
+        let mut body = json!({ "version": self.package.version, "backfill": backfill });
+        let request = |name: String| json!({ "name": name });
+        let grants = grants.map(|names| names.into_iter().map(request).collect::<Value>());
+        let given = [("grants", grants), ("settings", settings)];
+        for (name, value) in given {
+            if let Some(value) = value {
+                body[name] = value;
+            }
+        }
+        let path = format!("/api/v1/plugins/{}/enablement", self.package.name);
+        self.ask(Ask { method: "POST".to_owned(), path, headers: Vec::new(), body: Some(body) }).await
+    }
+
+    async fn ask(&self, mut ask: Ask) -> Outcome<Told> {
+        if !ask.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
+            ask.headers.push(("authorization".to_owned(), format!("Bearer {}", self.token)));
+        }
+        let path = ask.path.clone();
+        let told = self.door.ask(ask).await;
+        Ok(told.map_err(|reason| Error::unavailable(format!("`{path}` cannot be asked: {reason}")))?)
+    }
+}
+
+fn artifacts(folder: &DataFolder, core: &Core) -> Outcome<Artifacts> {
+    let mut fresh = [0; ARTEFACT_KEY_BYTES];
+    core.ids.fill_secret(&mut fresh);
+    Ok(Artifacts::new(Some(folder.artefacts()?), folder.artefact_key(fresh)?))
+}
+
+/// A tenant in English, UTC and US dollars, and a token of its owner.
+async fn make_tenant(core: &Core) -> Outcome<String> {
+    let new = NewTenant {
+        slug: "test".to_owned(),
+        name: "Test".to_owned(),
+        locale: Locale::En,
+        time_zone: "UTC".to_owned(),
+        currency: Currency::parse("USD").expect("three capital letters"),
+        owner_login: "owner".to_owned(),
+        owner_name: "Owner".to_owned(),
+        owner_password: Password::new(make_up_password(&*core.ids)),
+    };
+    let (tenant, _) = tenants::create(core, new).await?;
+    let new = NewToken {
+        name: "test".to_owned(),
+        roles: vec![Role::Owner],
+        permissions: None,
+        org_unit_id: None,
+        expires_at: None,
+    };
+    let made = tokens::create(core, &Actor::operator(tenant.id), new).await?;
+    Ok(made.secret.expect("a new token is shown once"))
+}
