@@ -3,12 +3,12 @@
 
 #[cfg(target_arch = "wasm32")]
 pub(crate) use crate::bindings::imports::hospes::plugin::{
-    context, customers, documents, http, kv, log, orders, settings, timeline,
-    context, customers, documents, files, kv, log, orders, plugins, settings, timeline,
+    context, customers, documents, files, http, kv, log, orders, plugins, settings, timeline,
 };
 
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use crate::testing::fake::{context, customers, documents, kv, log, orders, settings, timeline};
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use crate::testing::web::http;
 pub(crate) use crate::testing::outside::{files, plugins};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use crate::testing::web::http;

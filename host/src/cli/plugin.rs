@@ -45,14 +45,12 @@ pub(super) async fn run(command: Plugin) -> Outcome {
         }
         Plugin::Stop { name, version, reason, settings } => {
             let core = open(&settings.load()?).await?;
-            trust::stop(&core, &name, &version, &reason).await?;
-            say(format_args!("stopped {name} {version}; running servers follow within five seconds"))?;
+            stop(&core, &name, &version, &reason).await?;
             finish(&core).await
         }
         Plugin::Resume { name, version, settings } => {
             let core = open(&settings.load()?).await?;
-            trust::resume(&core, &name, &version).await?;
-            say(format_args!("{name} {version} may run again"))?;
+            resume(&core, &name, &version).await?;
             finish(&core).await
         }
         Plugin::Install { component, settings } => {
@@ -99,6 +97,16 @@ pub(super) async fn run(command: Plugin) -> Outcome {
             finish(&core).await
         }
     }
+}
+
+async fn stop(core: &Core, name: &str, version: &str, reason: &str) -> Outcome {
+    trust::stop(core, name, version, reason).await?;
+    say(format_args!("stopped {name} {version}; running servers follow within five seconds"))
+}
+
+async fn resume(core: &Core, name: &str, version: &str) -> Outcome {
+    trust::resume(core, name, version).await?;
+    say(format_args!("{name} {version} may run again"))
 }
 
 /// The core with its plugins, the bundled ones installed.

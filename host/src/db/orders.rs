@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::field_values::{self, has_field};
-use super::filter::{Insert, Select, by_keys, by_source, keys, seen, visible};
+use super::filter::{Insert, Select, by_keys, by_source, keys, seen, visible, visible_args};
 use super::sort::{Key, Sort, sort};
 use super::{Arg, Json, Tx, args, statements};
 use crate::clock::Timestamp;

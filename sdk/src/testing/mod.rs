@@ -20,8 +20,8 @@
 
 pub(crate) mod fake;
 mod manifest;
-pub(crate) mod web;
 pub(crate) mod outside;
+pub(crate) mod web;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
