@@ -69,7 +69,7 @@ fn what_a_host_refuses_is_told_in_its_words() {
     let host = setup.start();
     let refused = host.enable(&json!({ "grants": ["http:send"] })).unwrap_err();
     assert_eq!(refused.status, 422);
-    assert!(refused.body.to_string().contains("does not ask for the grant"), "{refused:?}");
+    assert!(refused.body.to_string().contains("does not ask for `http:send`"), "{refused:?}");
     let refused =
         host.request("POST", "/api/v1/customers", Some(&json!({ "kind": "robot" }))).good().unwrap_err();
     assert_eq!(refused.status, 422, "{refused:?}");

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{World, with};
-use crate::bindings::imports::hospes::plugin::http::{Failure, Header, Request, Response};
+use crate::bindings::imports::hospes::plugin::http::{Failure, Header, Method, Request, Response};
 
 /// What stands for the servers of others.
 #[derive(Debug, Clone, Default)]
@@ -46,17 +46,23 @@ fn answer(host: &str, answer: Result<Response, Failure>) {
 /// The requests that were sent, also by invocations that were undone: a request cannot be.
 pub fn sent_requests() -> Vec<SentRequest> {
     let shown = |request: &Request| SentRequest {
-        line: format!(
-            "{} {}{}",
-            format!("{:?}", request.method).to_ascii_uppercase(),
-            request.host,
-            request.path
-        ),
+        line: format!("{} {}{}", verb(request.method), request.host, request.path),
         headers: request.headers.iter().map(|one| (one.name.clone(), one.value.clone())).collect(),
         body: request.body.clone(),
         credential: request.credential.clone(),
     };
     with(|world| world.web.sent.iter().map(shown).collect())
+}
+
+const fn verb(method: Method) -> &'static str {
+    match method {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Patch => "PATCH",
+        Method::Delete => "DELETE",
+    }
 }
 
 impl World {
