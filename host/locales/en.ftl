@@ -70,6 +70,7 @@ detail-step-has-ended = the step has ended elsewhere
 detail-too-slow = the batch was not handled within { $seconds } s
 detail-stale-read = a record has changed while the plugin ran
 detail-cause-depth = this change is more than { $max } reactions away from its first cause
+detail-plugin-files = a plugin keeps at most { $files } files and { $bytes } bytes for a tenant
 detail-read-many = at most { $max } records can be read at once
 detail-upsert-many = at most { $max } orders can be written together
 detail-set-fields = at most { $max } fields can be set at once

@@ -70,6 +70,7 @@ detail-step-has-ended = 该步骤已在别处结束
 detail-too-slow = 该批事件未能在 { $seconds } 秒内处理完
 detail-stale-read = 插件运行期间记录已被修改
 detail-cause-depth = 该更改距最初起因已超过 { $max } 次连锁反应
+detail-plugin-files = 每个插件在一个租户中最多保存 { $files } 个文件、{ $bytes } 字节
 detail-read-many = 一次最多读取 { $max } 条记录
 detail-upsert-many = 一次最多写入 { $max } 个订单
 detail-set-fields = 一次最多设置 { $max } 个字段

@@ -81,6 +81,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The folder of the embedded database and the cache.
     pub data: PathBuf,
+    /// The folder of plugins' files.
+    pub files: PathBuf,
     /// The address by which people and systems reach the server, without a final slash.
     pub public_url: Option<String>,
     /// Whether a proxy of ours appends the client's address to `X-Forwarded-For`.
@@ -293,6 +295,8 @@ impl Reader {
     fn config(&mut self) -> Option<Config> {
         let listen = self.read("listen", |text| text.parse().ok());
         let data: Option<PathBuf> = self.read("data", |text| (!text.is_empty()).then(|| text.into()));
+        let files: Option<Option<PathBuf>> =
+            self.read_optional("files", |text| (!text.is_empty()).then(|| text.into()));
         let public_url = self.read_optional("public_url", parse_public_url);
         let https = matches!(&public_url, Some(Some(url)) if url.starts_with("https://"));
         let trust_forwarded_for = self.read("trust_forwarded_for", |text| text.parse().ok());
@@ -316,6 +320,7 @@ impl Reader {
         let config = Config {
             listen: listen?,
             database: database?.unwrap_or_else(|| DatabaseUrl::Sqlite(data.join("hospes.db"))),
+            files: files?.unwrap_or_else(|| data.join("files")),
             data,
             public_url: public_url?,
             trust_forwarded_for: trust_forwarded_for?,

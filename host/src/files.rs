@@ -120,6 +120,7 @@ impl DataFolder {
         self.dir.create_dir_all(NAME).map_err(fail)?;
         self.dir.open_dir(NAME).map_err(fail)
     }
+
     /// The key under which the cache's files are authenticated; `fresh` becomes it in a new folder.
     ///
     /// It stays out of the cache's own folder, which an operator may delete or share.
@@ -144,6 +145,14 @@ impl DataFolder {
         file.write_all(&fresh).map_err(fail("write"))?;
         Ok(fresh)
     }
+}
+
+/// The folder at `path` where plugins' files are kept; made, readable by its owner only, if it is missing.
+///
+/// # Errors
+/// [`FileError::Io`].
+pub fn plugin_files(path: &Path) -> Result<Dir, FileError> {
+    DataFolder::open(path).map(|folder| folder.dir)
 }
 
 #[cfg(unix)]

@@ -3,6 +3,7 @@
 //! Start with `ARCHITECTURE.md` beside this crate's manifest.
 
 pub mod app;
+pub mod blobs;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -104,6 +104,40 @@ CREATE TABLE plugin_credentials (
     PRIMARY KEY (tenant, plugin, name)
 );
 
+-- Plugins' files by name. Their contents are blobs in a folder, each under an id that
+-- is never used again.
+CREATE TABLE plugin_files (
+    tenant TEXT COLLATE "C" NOT NULL,
+    plugin TEXT COLLATE "C" NOT NULL,
+    name TEXT COLLATE "C" NOT NULL,
+    blob TEXT COLLATE "C" NOT NULL,
+    size BIGINT NOT NULL,
+    modified_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant, plugin, name)
+);
+
+-- What a plugin's files add up to, for its quota.
+CREATE TABLE plugin_file_usage (
+    tenant TEXT COLLATE "C" NOT NULL,
+    plugin TEXT COLLATE "C" NOT NULL,
+    files BIGINT NOT NULL,
+    bytes BIGINT NOT NULL,
+    PRIMARY KEY (tenant, plugin)
+);
+
+-- Blobs that no file names: about to be named by an invocation that is committing, or
+-- named no more. One that stays here is removed, and doomed before it is.
+CREATE TABLE loose_blobs (
+    tenant TEXT COLLATE "C" NOT NULL,
+    plugin TEXT COLLATE "C" NOT NULL,
+    blob TEXT COLLATE "C" NOT NULL,
+    since BIGINT NOT NULL,
+    doomed BOOLEAN NOT NULL,
+    PRIMARY KEY (tenant, plugin, blob)
+);
+
+CREATE INDEX loose_blobs_by_time ON loose_blobs (tenant, since);
+
 CREATE TABLE plugin_log (
     tenant TEXT COLLATE "C" NOT NULL,
     plugin TEXT COLLATE "C" NOT NULL,

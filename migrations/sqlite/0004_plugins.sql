@@ -104,6 +104,40 @@ CREATE TABLE plugin_credentials (
     PRIMARY KEY (tenant, plugin, name)
 ) STRICT, WITHOUT ROWID;
 
+-- Plugins' files by name. Their contents are blobs in a folder, each under an id that
+-- is never used again.
+CREATE TABLE plugin_files (
+    tenant TEXT NOT NULL,
+    plugin TEXT NOT NULL,
+    name TEXT NOT NULL,
+    blob TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    modified_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, plugin, name)
+) STRICT, WITHOUT ROWID;
+
+-- What a plugin's files add up to, for its quota.
+CREATE TABLE plugin_file_usage (
+    tenant TEXT NOT NULL,
+    plugin TEXT NOT NULL,
+    files INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (tenant, plugin)
+) STRICT, WITHOUT ROWID;
+
+-- Blobs that no file names: about to be named by an invocation that is committing, or
+-- named no more. One that stays here is removed, and doomed before it is.
+CREATE TABLE loose_blobs (
+    tenant TEXT NOT NULL,
+    plugin TEXT NOT NULL,
+    blob TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    doomed INTEGER NOT NULL,
+    PRIMARY KEY (tenant, plugin, blob)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX loose_blobs_by_time ON loose_blobs (tenant, since);
+
 CREATE TABLE plugin_log (
     tenant TEXT NOT NULL,
     plugin TEXT NOT NULL,

@@ -21,8 +21,9 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("domain", &["clock", "ids", "error"]),
     ("db", &["domain", "clock", "ids", "error", "files"]),
     ("outbound", &["domain"]),
-    ("ops", &["db", "outbound", "vault", "domain", "clock", "ids", "error", "texts"]),
-    ("plugin", &["ops", "db", "outbound", "domain", "clock", "ids", "error", "texts"]),
+    ("blobs", &["domain", "error"]),
+    ("ops", &["db", "blobs", "outbound", "vault", "domain", "clock", "ids", "error", "texts"]),
+    ("plugin", &["ops", "db", "blobs", "outbound", "domain", "clock", "ids", "error", "texts"]),
     ("jobs", &["app", "ops", "plugin", "db", "domain", "clock", "ids", "error", "texts"]),
     ("http", &["ops", "domain", "clock", "ids", "error", "texts"]),
 ];
@@ -45,7 +46,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hospes_bindings", &["plugin"]),
     ("chacha20poly1305", &["vault"]),
     ("hkdf", &["vault"]),
-    ("cap_std", &["files", "plugin"]),
+    ("cap_std", &["blobs", "files", "plugin"]),
     ("clap", &["cli"]),
 ];
 

@@ -263,6 +263,7 @@ fn connect(
     core.vault = Vault::new(SECRETS_KEY, None);
     core.trust = trust;
     let core = Arc::new(core);
+    core.blobs.keep_in(database.files());
     let plugins = PluginHost::connect(&core, sandbox(), artifacts());
     (core, plugins)
 }

@@ -3,6 +3,8 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
 use hospes::db::{Config, Db, PostgresConfig};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
@@ -67,6 +69,18 @@ impl Harness for TestDb {
 }
 
 impl TestDb {
+    /// The folder of plugins' files, which servers on this database share.
+    ///
+    /// # Panics
+    /// If there is no room for it.
+    #[must_use]
+    pub fn files(&self) -> Dir {
+        let folder = Dir::open_ambient_dir(self.folder.path(), ambient_authority());
+        let folder = folder.expect("the folder is there");
+        folder.create_dir_all("files").expect("there is room for temporary files");
+        folder.open_dir("files").expect("the folder is there")
+    }
+
     /// A connection to PostgreSQL that row-level security does not bind, to look
     /// behind the host's back.
     ///

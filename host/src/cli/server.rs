@@ -222,9 +222,10 @@ fn vault(outside: &Outside) -> Vault {
     }
 }
 
-/// Gives a core its plugins, which are compiled into the data folder's cache.
+/// Gives a core its plugins, which are compiled into the data folder's cache, and their files.
 pub(super) fn connect_plugins(core: &Arc<Core>, config: &Config) -> Outcome {
     let folder = DataFolder::open(&config.data)?;
+    core.blobs.keep_in(files::plugin_files(&config.files)?);
     let mut fresh = [0; ARTEFACT_KEY_BYTES];
     core.ids.fill_secret(&mut fresh);
     let artifacts = Artifacts::new(Some(folder.artefacts()?), folder.artefact_key(fresh)?);

@@ -55,6 +55,14 @@ pub const SETTINGS: &[Setting] = &[
         help: "Folder of the embedded database and of compiled plugins; made if it is missing",
     },
     Setting {
+        key: "files",
+        kind: "a folder",
+        example: "/mnt/hospes-files",
+        default: None,
+        secret: false,
+        help: "Folder of plugins' files, which servers on one database share [default: files in the data folder]",
+    },
+    Setting {
         key: "public_url",
         kind: "an http or https address",
         example: "https://crm.example.com",

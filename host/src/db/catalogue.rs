@@ -18,6 +18,7 @@ const MODULES: &[Module] = &[
     ("field_values", super::field_values::STATEMENTS),
     ("freezes", super::freezes::STATEMENTS),
     ("history", super::history::STATEMENTS),
+    ("files", super::files::STATEMENTS),
     ("idempotency", super::idempotency::STATEMENTS),
     ("imports", super::imports::STATEMENTS),
     ("kv", super::kv::STATEMENTS),

@@ -6,7 +6,7 @@ use sqlx::{Database, Decode, Type};
 
 use crate::clock::Timestamp;
 use crate::domain::ids::{
-    AuditId, CustomerId, EventId, ImportId, LogId, OrderId, OrgUnitId, ProductId, RefundId, SessionId,
+    AuditId, BlobId, CustomerId, EventId, ImportId, LogId, OrderId, OrgUnitId, ProductId, RefundId, SessionId,
     TenantId, TimelineId, TokenId, UserId, WebhookAttemptId, WebhookId, WebhookSecretId,
 };
 
@@ -59,6 +59,7 @@ stored_as! { String:
     WebhookId => Self::from_stored;
     WebhookSecretId => Self::from_stored;
     WebhookAttemptId => Self::from_stored;
+    BlobId => Self::from_stored;
 }
 
 /// A column of JSON text.

@@ -18,6 +18,7 @@ mod doorbell;
 mod error;
 pub(crate) mod feed;
 mod field_values;
+pub(crate) mod files;
 mod filter;
 pub(crate) mod freezes;
 pub(crate) mod history;

@@ -208,6 +208,8 @@ codes! {
         StaleRead = "stale_read",
 
         CauseDepth { max } = "cause_depth",
+        /// What a plugin's files of a tenant may add up to.
+        PluginFiles { files, bytes } = "plugin_files",
         ReadMany { max } = "read_many",
         UpsertMany { max } = "upsert_many",
         SetFields { max } = "set_fields",

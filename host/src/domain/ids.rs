@@ -145,6 +145,8 @@ ids! {
     WebhookAttemptId = "wha";
     /// A line of a plugin's log.
     LogId = "log";
+    /// The content of a plugin's file.
+    BlobId = "blb";
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ pub mod webhooks;
 
 use std::sync::{Arc, OnceLock};
 
+use crate::blobs::Blobs;
 use crate::clock::{Clock, Timestamp};
 use crate::db::Db;
 use crate::domain::actor::{Actor, Visibility};
@@ -65,6 +66,8 @@ pub struct Core {
     pub outbound: Outbound,
     /// Secrets at rest.
     pub vault: Vault,
+    /// Contents of files.
+    pub blobs: Blobs,
     /// The address by which others reach the server, if the operator has told it.
     pub public_url: Option<String>,
     /// Which packages come in.
@@ -74,7 +77,8 @@ pub struct Core {
 
 impl Core {
     /// A core whose plugins are connected later, because they are built on it. It keeps no
-    /// secrets, reaches public servers alone and lets every package in, until its fields say otherwise.
+    /// secrets and no files, reaches public servers alone and lets every package in, until its
+    /// fields say otherwise.
     pub fn new(db: Db, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
         Self {
             db,
@@ -85,6 +89,7 @@ impl Core {
             throttle: throttle::Throttle::default(),
             outbound: Outbound::default(),
             vault: Vault::default(),
+            blobs: Blobs::default(),
             public_url: None,
             trust: TrustPolicy::UnsignedAllowed,
             plugins: OnceLock::new(),

@@ -4,9 +4,10 @@
 //! reads the same twice. Nothing here touches the database; `commit.rs` writes it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::domain::ids::CustomerId;
+use crate::domain::ids::{BlobId, CustomerId};
 use crate::ops::customers::CustomerChange;
 use crate::ops::pending::Pending;
 use crate::ops::timeline::TimelineChange;
@@ -63,12 +64,50 @@ pub(super) struct KvEntry {
     pub(super) changed: bool,
 }
 
+/// What a file holds.
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    /// A blob that is there.
+    Kept(BlobId),
+    /// What this invocation writes.
+    New(Arc<[u8]>),
+}
+
+/// A file as the invocation sees it.
+#[derive(Clone, Debug)]
+pub(super) struct File {
+    pub(super) content: Content,
+    /// In bytes.
+    pub(super) size: i64,
+    pub(super) modified_at: Timestamp,
+}
+
+/// What is known of one file.
+#[derive(Clone, Debug)]
+pub(super) struct FileEntry {
+    /// As it is in the database: its blob and bytes; absent if it does not exist there.
+    pub(super) base: Option<(BlobId, i64)>,
+    /// As it shall be; absent if it is removed.
+    pub(super) now: Option<File>,
+}
+
+impl FileEntry {
+    pub(super) fn is_changed(&self) -> bool {
+        match (&self.base, &self.now) {
+            (None, None) => false,
+            (Some((blob, _)), Some(File { content: Content::Kept(kept), .. })) => blob != kept,
+            (Some(_) | None, Some(_)) | (Some(_), None) => true,
+        }
+    }
+}
+
 /// Reads and writes of one invocation.
 #[derive(Default)]
 pub(super) struct Buffer {
     pub(super) subjects: BTreeMap<SubjectKey, Seen>,
     pub(super) documents: BTreeMap<DocumentKey, DocumentEntry>,
     pub(super) kv: BTreeMap<String, KvEntry>,
+    pub(super) files: BTreeMap<String, FileEntry>,
     /// Versions of core records that were read by id: kind and id.
     pub(super) records: BTreeMap<(&'static str, String), i64>,
     /// Customers as this invocation leaves them.
@@ -115,6 +154,7 @@ impl Buffer {
             && self.timeline_changes.is_empty()
             && !self.documents.values().any(DocumentEntry::is_changed)
             && !self.kv.values().any(|entry| entry.changed)
+            && !self.files.values().any(FileEntry::is_changed)
     }
 
     /// The documents of a collection that this invocation has changed.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::blobs;
 use crate::clock::Timestamp;
 use crate::db::documents::{self, Owner, Put, SubjectVersion};
 use crate::db::plugins::LogLine;
@@ -10,11 +11,13 @@ use crate::db::{self, Tx};
 use crate::domain::code::Reason;
 use crate::domain::ids::TenantId;
 use crate::error::{Error, Result};
+use crate::ops::Core;
 use crate::ops::customers::{self, CustomerChange};
 use crate::ops::plugins::Ack;
+use crate::ops::plugins::files::{self, FileChange};
 use crate::ops::timeline::{self, TimelineChange};
 
-use super::buffer::{Buffer, KvValue};
+use super::buffer::{Buffer, Content, FileEntry, KvValue};
 
 /// Lines that a plugin's log keeps for a tenant.
 pub(super) const LOG_KEEP: i64 = 1_000;
@@ -37,6 +40,9 @@ pub(super) struct Commit {
     puts: Vec<Put>,
     deletes: Vec<(String, String)>,
     kv: Vec<(String, Option<KvValue>)>,
+    /// Files whose contents are not on the disk yet.
+    written_files: Vec<(String, FileEntry)>,
+    files: Vec<FileChange>,
     records: Vec<(&'static str, String, i64)>,
 }
 
@@ -58,6 +64,8 @@ impl Commit {
             puts: Vec::new(),
             deletes: Vec::new(),
             kv: Vec::new(),
+            written_files: Vec::new(),
+            files: Vec::new(),
             records: Vec::new(),
         };
         if !buffer.is_clean() {
@@ -93,10 +101,33 @@ impl Commit {
         }
         let kv = buffer.kv.into_iter().filter(|(_, entry)| entry.changed);
         self.kv = kv.map(|(key, entry)| (key, entry.now)).collect();
+        let files = buffer.files.into_iter().filter(|(_, entry)| entry.is_changed());
+        self.written_files = files.collect();
         let records = buffer.records.into_iter();
         self.records = records.map(|((kind, id), version)| (kind, id, version)).collect();
         self.customers = buffer.customer_changes;
         self.timeline = buffer.timeline_changes;
+    }
+
+    /// Brings the contents of written files to the disk, before the transaction that names them.
+    ///
+    /// # Errors
+    /// `Unavailable` if they cannot be kept.
+    pub(super) async fn keep_files(&mut self, core: &Core) -> Result<()> {
+        let owner = blobs::Owner { tenant: self.tenant.clone(), plugin: self.plugin.to_string() };
+        let entries = std::mem::take(&mut self.written_files);
+        let content = |(_, entry): &(String, FileEntry)| match &entry.now.as_ref()?.content {
+            Content::New(content) => Some(Arc::clone(content)),
+            Content::Kept(_) => None,
+        };
+        let contents: Vec<Arc<[u8]>> = entries.iter().filter_map(content).collect();
+        let mut kept = files::keep(core, &owner, &contents).await?.into_iter();
+        for (name, entry) in entries {
+            // Only what is new has changed, so that each file that stays takes a blob.
+            let after = entry.now.and_then(|file| Some((kept.next()?, file.size)));
+            self.files.push(FileChange { name, before: entry.base, after });
+        }
+        Ok(())
     }
 
     /// Proves and writes all of it.
@@ -128,6 +159,9 @@ impl Commit {
                 Some((value, expires_at)) => db::kv::set(tx, owner, key, value, *expires_at).await?,
                 None => db::kv::delete(tx, owner, key).await?,
             }
+        }
+        if !self.files.is_empty() {
+            files::apply(tx, owner, &self.files, self.at).await?;
         }
         db::plugins::append_log(tx, &self.tenant, &self.plugin, &self.log, LOG_KEEP).await?;
         match &self.ack {

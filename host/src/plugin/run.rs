@@ -106,7 +106,7 @@ impl PluginHost {
         self.write_denials(enabled, invocation.denied()).await;
         match outcome {
             Ok(answer) => {
-                let commit = self.finish(invocation, &answer, effects).await;
+                let commit = self.finish(invocation, &answer, effects).await?;
                 Ok(Some((answer, commit)))
             }
             Err(Failure::Stale) => {
@@ -118,7 +118,12 @@ impl PluginHost {
     }
 
     /// What a finished invocation wants to commit, its log included.
-    async fn finish(&self, invocation: Invocation, answer: &Answer, effects: &Effects) -> Option<Commit> {
+    async fn finish(
+        &self,
+        invocation: Invocation,
+        answer: &Answer,
+        effects: &Effects,
+    ) -> Result<Option<Commit>> {
         let Invocation { core, enabled, buffer, log, now, point, .. } = invocation;
         let lines = lines(&core, &log, point);
         let ack = match effects {
@@ -127,13 +132,14 @@ impl PluginHost {
         };
         if matches!(effects, Effects::None) || (ack.is_none() && buffer.is_clean()) {
             self.write_log(&enabled, lines).await;
-            return None;
+            return Ok(None);
         }
         let mut commit = Commit::new(enabled.tenant.clone(), Arc::clone(&enabled.plugin), now, buffer);
         commit.enablement = enabled.version;
         commit.log = lines;
         commit.ack = ack;
-        Some(commit)
+        commit.keep_files(&core).await?;
+        Ok(Some(commit))
     }
 
     /// Counts a conflict, after which the invocation runs again if it still may.

@@ -6,6 +6,7 @@ pub mod catalogue;
 pub mod credentials;
 pub mod data;
 pub mod enablement;
+pub mod files;
 pub mod freezes;
 pub mod packages;
 pub mod routes;
