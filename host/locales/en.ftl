@@ -129,6 +129,7 @@ failure-outcome = what it answers is not acceptable: { $reason }
 failure-panel = its panel is not acceptable: { $reason }
 failure-denied = its patch changes `{ $field }`, which is { $class } and not opened to it
 failure-scores = its scores are not acceptable: { $reason }
+failure-callee = the plugin `{ $plugin }`, which it called, failed: { $reason }
 failure-response = its response is not acceptable: { $reason }
 
 fault-required = is required

@@ -129,6 +129,7 @@ failure-outcome = 返回的结果不可接受：{ $reason }
 failure-panel = 返回的面板不可接受：{ $reason }
 failure-denied = 它的补丁修改了 `{ $field }`（{ $class }），而该字段未对它开放
 failure-scores = 返回的评分不可接受：{ $reason }
+failure-callee = 它调用的插件 `{ $plugin }` 失败：{ $reason }
 failure-response = 返回的响应不可接受：{ $reason }
 
 fault-required = 必填

@@ -93,7 +93,8 @@ impl Blobs {
         &self,
         work: impl FnOnce(&Dir) -> io::Result<T> + Send + 'static,
     ) -> Result<T> {
-        let root = self.root.get().cloned().ok_or_else(|| Error::unavailable("this server keeps no files"))?;
+        let root =
+            self.root.get().cloned().ok_or_else(|| Error::unavailable("this server keeps no files"))?;
         let done = tokio::task::spawn_blocking(move || work(&root)).await.map_err(Error::internal)?;
         done.map_err(|error| {
             tracing::error!(%error, "the folder of files does not work");

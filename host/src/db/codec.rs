@@ -6,8 +6,8 @@ use sqlx::{Database, Decode, Type};
 
 use crate::clock::Timestamp;
 use crate::domain::ids::{
-    AuditId, BlobId, CustomerId, EventId, ImportId, LogId, OrderId, OrgUnitId, ProductId, RefundId, SessionId,
-    TenantId, TimelineId, TokenId, UserId, WebhookAttemptId, WebhookId, WebhookSecretId,
+    AuditId, BlobId, CustomerId, EventId, ImportId, LogId, OrderId, OrgUnitId, ProductId, RefundId,
+    SessionId, TenantId, TimelineId, TokenId, UserId, WebhookAttemptId, WebhookId, WebhookSecretId,
 };
 
 macro_rules! stored_as {

@@ -278,6 +278,8 @@ codes! {
         Denied { field, class } = "denied",
         Scores { reason } = "scores",
         Response { reason } = "response",
+        /// A plugin that it has called broke off, and took it along.
+        Callee { plugin, reason } = "callee",
     }
 }
 

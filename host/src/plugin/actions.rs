@@ -40,7 +40,7 @@ impl PluginHost {
         if !faults.is_empty() {
             return Err(Error::Invalid { faults });
         }
-        let beginning = self.begin(&enabled, user_actor(actor, &enabled), Point::Actions)?;
+        let beginning = self.begin(&enabled, user_actor(actor, &enabled), Point::Actions)?.of_user(actor);
         let changes = json!({ "plugin": plugin, "action": action });
         let effects =
             Effects::with(audit(&beginning, "plugin.action", (target.kind(), target.id()), changes));

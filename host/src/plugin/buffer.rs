@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::registry::Enabled;
 use crate::clock::Timestamp;
+use crate::db::plugins::LogLine;
 use crate::domain::ids::{BlobId, CustomerId};
 use crate::ops::customers::CustomerChange;
 use crate::ops::pending::Pending;
@@ -101,8 +103,23 @@ impl FileEntry {
     }
 }
 
+/// What a plugin that the invocation has called has read and written of its own things.
+#[derive(Clone)]
+pub(super) struct Callee {
+    pub(super) enabled: Arc<Enabled>,
+    pub(super) buffer: Buffer,
+    pub(super) log: Vec<LogLine>,
+}
+
+impl Callee {
+    /// The same without the lines that it has logged, which are somebody else's to write.
+    fn unlogged(&self) -> Self {
+        Self { enabled: Arc::clone(&self.enabled), buffer: self.buffer.clone(), log: Vec::new() }
+    }
+}
+
 /// Reads and writes of one invocation.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Buffer {
     pub(super) subjects: BTreeMap<SubjectKey, Seen>,
     pub(super) documents: BTreeMap<DocumentKey, DocumentEntry>,
@@ -118,6 +135,8 @@ pub(super) struct Buffer {
     pub(super) customer_changes: Vec<CustomerChange>,
     /// Prepared entries of timelines.
     pub(super) timeline_changes: Vec<TimelineChange>,
+    /// Plugins that it has called, by name.
+    pub(super) callees: BTreeMap<Arc<str>, Callee>,
 }
 
 impl Buffer {
@@ -155,6 +174,79 @@ impl Buffer {
             && !self.documents.values().any(DocumentEntry::is_changed)
             && !self.kv.values().any(|entry| entry.changed)
             && !self.files.values().any(FileEntry::is_changed)
+            && self.callees.values().all(|callee| callee.buffer.is_clean())
+    }
+
+    /// What a plugin that is called now begins with: its own things as it has left them, if it was
+    /// called before, and core records as this invocation leaves them.
+    pub(super) fn of_callee(&self, own: Option<&Self>) -> Self {
+        let mut buffer = own.cloned().unwrap_or_default();
+        buffer.records.clone_from(&self.records);
+        buffer.pending.clone_from(&self.pending);
+        buffer.changed_customers.clone_from(&self.changed_customers);
+        buffer.customer_changes.clone_from(&self.customer_changes);
+        buffer.timeline_changes.clone_from(&self.timeline_changes);
+        buffer.callees =
+            self.callees.iter().map(|(name, known)| (Arc::clone(name), known.unlogged())).collect();
+        buffer
+    }
+
+    /// The same without what callees have logged.
+    pub(super) fn without_logs(&self) -> Self {
+        let callees = self.callees.iter().map(|(name, known)| (Arc::clone(name), known.unlogged()));
+        Self { callees: callees.collect(), ..self.clone() }
+    }
+
+    /// Takes what a callee, which began with [`Buffer::of_callee`], has made of it.
+    pub(super) fn take_callee(&mut self, enabled: Arc<Enabled>, mut buffer: Self, fresh: Vec<LogLine>) {
+        self.records = std::mem::take(&mut buffer.records);
+        self.pending = std::mem::take(&mut buffer.pending);
+        self.changed_customers = std::mem::take(&mut buffer.changed_customers);
+        self.customer_changes = std::mem::take(&mut buffer.customer_changes);
+        self.timeline_changes = std::mem::take(&mut buffer.timeline_changes);
+        for callee in std::mem::take(&mut buffer.callees).into_values() {
+            self.put_callee(callee.enabled, callee.buffer, callee.log);
+        }
+        self.put_callee(enabled, buffer, fresh);
+    }
+
+    /// Takes what a callee has read, and nothing of what it has written since `before`.
+    pub(super) fn take_reads(
+        &mut self,
+        enabled: Arc<Enabled>,
+        (before, mut after): (Option<Self>, Self),
+        fresh: Vec<LogLine>,
+    ) -> Result<(), Stale> {
+        for ((kind, id), version) in std::mem::take(&mut after.records) {
+            self.see_record(kind, &id, version)?;
+        }
+        for callee in std::mem::take(&mut after.callees).into_values() {
+            let before = self.callees.get(&callee.enabled.plugin).map(|known| known.buffer.clone());
+            self.take_reads(callee.enabled, (before, callee.buffer), callee.log)?;
+        }
+        let mut own = before.unwrap_or_default();
+        own.add_reads(after);
+        self.put_callee(enabled, own, fresh);
+        Ok(())
+    }
+
+    fn put_callee(&mut self, enabled: Arc<Enabled>, buffer: Self, fresh: Vec<LogLine>) {
+        let plugin = Arc::clone(&enabled.plugin);
+        let mut log = self.callees.remove(&plugin).map(|known| known.log).unwrap_or_default();
+        log.extend(fresh);
+        self.callees.insert(plugin, Callee { enabled, buffer, log });
+    }
+
+    /// Adds what `other` has read of the plugin's own things and this has not, as it was read.
+    fn add_reads(&mut self, other: Self) {
+        for (subject, seen) in other.subjects {
+            self.subjects.entry(subject).or_insert(Seen { written: false, ..seen });
+        }
+        for (key, entry) in other.documents {
+            let now = entry.base.clone();
+            self.documents.entry(key).or_insert(DocumentEntry { base: entry.base, now });
+        }
+        // Values and files are read again when they are wanted: their versions are known.
     }
 
     /// The documents of a collection that this invocation has changed.

@@ -8,7 +8,7 @@ use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
 use super::engine::Sandbox;
 use super::host::Abort;
-use super::invocation::{Beginning, Invocation, clean};
+use super::invocation::{Invocation, clean};
 use super::registry::Loaded;
 use crate::domain::actor::Locale;
 use crate::domain::code::FailureCode;
@@ -36,6 +36,7 @@ pub(super) enum Call {
     Score { scoring: String, slice: exports::scoring::Slice },
     Route(exports::routes::Request),
     Step(exports::steps::Step),
+    Function(exports::functions::Request),
 }
 
 /// What a plugin answers.
@@ -49,6 +50,7 @@ pub(super) enum Answer {
     Scores(exports::scoring::Scores),
     Response(exports::routes::Response),
     Step(exports::steps::Outcome),
+    Output(String),
 }
 
 impl Answer {
@@ -83,10 +85,9 @@ pub(super) enum Failure {
 pub(super) async fn invoke(
     sandbox: &Sandbox,
     loaded: &Loaded,
-    beginning: &Beginning,
-    (call, attempt): (&Call, u32),
+    invocation: Invocation,
+    call: &Call,
 ) -> (Invocation, Result<Answer, Failure>) {
-    let invocation = Invocation::new(beginning, attempt);
     let budget = invocation.budget;
     let mut store = Store::new(sandbox.engine(), invocation);
     let outcome = match prepare(&mut store, budget.fuel) {
@@ -101,7 +102,8 @@ pub(super) async fn invoke(
     });
     // The store goes away with its instance, whatever state that is in.
     let mut invocation = store.into_data();
-    invocation.usage.fuel = budget.fuel.saturating_sub(left);
+    // What its callees have burnt is theirs.
+    invocation.usage.fuel = budget.fuel.saturating_sub(left).saturating_sub(invocation.called_fuel);
     (invocation, outcome)
 }
 
@@ -191,6 +193,10 @@ async fn enter(
             let guest = guest!(store, loaded, steps);
             guest.call_run(store, step).await?.map(Answer::Step).map_err(refused)
         }
+        Call::Function(request) => {
+            let guest = guest!(store, loaded, functions);
+            guest.call_call(store, request).await?.map(Answer::Output).map_err(refused)
+        }
     })
 }
 
@@ -208,6 +214,14 @@ fn classify(invocation: &Invocation, error: &wasmtime::Error) -> Failure {
     match error.downcast_ref::<Abort>() {
         Some(Abort::Stale) => return Failure::Stale,
         Some(Abort::Host(error)) => return Failure::Host(error.clone()),
+        Some(Abort::Callee { plugin, reason }) => {
+            let code = FailureCode::Callee { plugin: plugin.clone(), reason: reason.clone() };
+            return Failure::Stopped {
+                message: texts::say(Locale::En, &code),
+                code,
+                details: describe(error),
+            };
+        }
         Some(Abort::Misuse(_)) | None => {}
     }
     let budget = &invocation.budget;

@@ -17,23 +17,30 @@ use crate::ops::plugins::Ack;
 use crate::ops::plugins::files::{self, FileChange};
 use crate::ops::timeline::{self, TimelineChange};
 
-use super::buffer::{Buffer, Content, FileEntry, KvValue};
+use super::buffer::{Buffer, Callee, Content, FileEntry, KvValue};
+use super::registry::Enabled;
 
 /// Lines that a plugin's log keeps for a tenant.
 pub(super) const LOG_KEEP: i64 = 1_000;
 
 /// Everything that one transaction writes; it may run more than once.
 pub(super) struct Commit {
-    pub(super) tenant: TenantId,
-    pub(super) plugin: Arc<str>,
-    /// The enablement under which the invocation ran; not checked if absent,
-    /// because `ack` writes it.
-    pub(super) enablement: Option<i64>,
-    pub(super) at: Timestamp,
-    pub(super) log: Vec<LogLine>,
+    tenant: TenantId,
+    at: Timestamp,
     pub(super) ack: Option<Ack>,
     customers: Vec<CustomerChange>,
     timeline: Vec<TimelineChange>,
+    records: Vec<(&'static str, String, i64)>,
+    /// The plugin that was invoked, and those that it has called.
+    parts: Vec<Part>,
+}
+
+/// What one plugin has read and written of its own things.
+struct Part {
+    plugin: Arc<str>,
+    /// The enablement under which it ran; not checked if absent, because `ack` writes it.
+    enablement: Option<i64>,
+    log: Vec<LogLine>,
     read: Vec<SubjectVersion>,
     written: Vec<SubjectVersion>,
     absent: Vec<(String, String)>,
@@ -43,21 +50,80 @@ pub(super) struct Commit {
     /// Files whose contents are not on the disk yet.
     written_files: Vec<(String, FileEntry)>,
     files: Vec<FileChange>,
-    records: Vec<(&'static str, String, i64)>,
 }
 
 impl Commit {
     /// Takes what `buffer` holds; nothing is proven for an invocation that writes nothing.
-    pub(super) fn new(tenant: TenantId, plugin: Arc<str>, at: Timestamp, buffer: Buffer) -> Self {
+    pub(super) fn new((enabled, log): (&Enabled, Vec<LogLine>), at: Timestamp, mut buffer: Buffer) -> Self {
+        let is_clean = buffer.is_clean();
+        let callees = std::mem::take(&mut buffer.callees);
         let mut commit = Self {
-            tenant,
-            plugin,
-            enablement: None,
+            tenant: enabled.tenant.clone(),
             at,
-            log: Vec::new(),
             ack: None,
-            customers: Vec::new(),
-            timeline: Vec::new(),
+            customers: std::mem::take(&mut buffer.customer_changes),
+            timeline: std::mem::take(&mut buffer.timeline_changes),
+            records: Vec::new(),
+            parts: Vec::with_capacity(callees.len() + 1),
+        };
+        if !is_clean {
+            let records = std::mem::take(&mut buffer.records).into_iter();
+            commit.records = records.map(|((kind, id), version)| (kind, id, version)).collect();
+        }
+        commit.parts.push(Part::new(enabled, log, buffer, is_clean));
+        for Callee { enabled, buffer, log } in callees.into_values() {
+            commit.parts.push(Part::new(&enabled, log, buffer, is_clean));
+        }
+        commit
+    }
+
+    /// Brings the contents of written files to the disk, before the transaction that names them.
+    ///
+    /// # Errors
+    /// `Unavailable` if they cannot be kept.
+    pub(super) async fn keep_files(&mut self, core: &Core) -> Result<()> {
+        for part in &mut self.parts {
+            part.keep_files(core, &self.tenant).await?;
+        }
+        Ok(())
+    }
+
+    /// Proves and writes all of it.
+    ///
+    /// # Errors
+    /// A conflict with the code [`Reason::StaleRead`] if something that was read has changed.
+    pub(super) async fn apply(&self, tx: &mut Tx) -> Result<()> {
+        for part in &self.parts {
+            part.check(tx, &self.tenant).await?;
+        }
+        for (kind, id, version) in &self.records {
+            if documents::hold_record(tx, &self.tenant, kind, id).await? != Some(*version) {
+                return Err(stale(kind));
+            }
+        }
+        if !self.customers.is_empty() {
+            customers::apply_many(tx, &self.customers.iter().collect::<Vec<_>>()).await?;
+        }
+        for change in &self.timeline {
+            // One that its external id shows to be there already is dropped.
+            timeline::apply(tx, change).await?;
+        }
+        for part in &self.parts {
+            part.apply(tx, &self.tenant, self.at).await?;
+        }
+        match &self.ack {
+            Some(ack) => ack(tx).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Part {
+    fn new(enabled: &Enabled, log: Vec<LogLine>, buffer: Buffer, is_clean: bool) -> Self {
+        let mut part = Self {
+            plugin: Arc::clone(&enabled.plugin),
+            enablement: enabled.version,
+            log,
             read: Vec::new(),
             written: Vec::new(),
             absent: Vec::new(),
@@ -66,12 +132,11 @@ impl Commit {
             kv: Vec::new(),
             written_files: Vec::new(),
             files: Vec::new(),
-            records: Vec::new(),
         };
-        if !buffer.is_clean() {
-            commit.take(buffer);
+        if !is_clean {
+            part.take(buffer);
         }
-        commit
+        part
     }
 
     fn take(&mut self, buffer: Buffer) {
@@ -103,18 +168,10 @@ impl Commit {
         self.kv = kv.map(|(key, entry)| (key, entry.now)).collect();
         let files = buffer.files.into_iter().filter(|(_, entry)| entry.is_changed());
         self.written_files = files.collect();
-        let records = buffer.records.into_iter();
-        self.records = records.map(|((kind, id), version)| (kind, id, version)).collect();
-        self.customers = buffer.customer_changes;
-        self.timeline = buffer.timeline_changes;
     }
 
-    /// Brings the contents of written files to the disk, before the transaction that names them.
-    ///
-    /// # Errors
-    /// `Unavailable` if they cannot be kept.
-    pub(super) async fn keep_files(&mut self, core: &Core) -> Result<()> {
-        let owner = blobs::Owner { tenant: self.tenant.clone(), plugin: self.plugin.to_string() };
+    async fn keep_files(&mut self, core: &Core, tenant: &TenantId) -> Result<()> {
+        let owner = blobs::Owner { tenant: tenant.clone(), plugin: self.plugin.to_string() };
         let entries = std::mem::take(&mut self.written_files);
         let content = |(_, entry): &(String, FileEntry)| match &entry.now.as_ref()?.content {
             Content::New(content) => Some(Arc::clone(content)),
@@ -130,29 +187,16 @@ impl Commit {
         Ok(())
     }
 
-    /// Proves and writes all of it.
-    ///
-    /// # Errors
-    /// A conflict with the code [`Reason::StaleRead`] if something that was read has changed.
-    pub(super) async fn apply(&self, tx: &mut Tx) -> Result<()> {
-        self.check_enablement(tx).await?;
-        self.check_reads(tx).await?;
-        if !self.customers.is_empty() {
-            customers::apply_many(tx, &self.customers.iter().collect::<Vec<_>>()).await?;
-        }
-        for change in &self.timeline {
-            // One that its external id shows to be there already is dropped.
-            timeline::apply(tx, change).await?;
-        }
-        let owner = self.owner();
+    async fn apply(&self, tx: &mut Tx, tenant: &TenantId, at: Timestamp) -> Result<()> {
+        let owner = self.owner(tenant);
         if !self.puts.is_empty() {
-            documents::put_many(tx, owner, self.at, &self.puts).await?;
+            documents::put_many(tx, owner, at, &self.puts).await?;
         }
         if !self.deletes.is_empty() {
             documents::delete_many(tx, owner, &self.deletes).await?;
         }
         if !self.kv.is_empty() {
-            db::kv::delete_expired(tx, owner, self.at).await?;
+            db::kv::delete_expired(tx, owner, at).await?;
         }
         for (key, value) in &self.kv {
             match value {
@@ -161,30 +205,19 @@ impl Commit {
             }
         }
         if !self.files.is_empty() {
-            files::apply(tx, owner, &self.files, self.at).await?;
+            files::apply(tx, owner, &self.files, at).await?;
         }
-        db::plugins::append_log(tx, &self.tenant, &self.plugin, &self.log, LOG_KEEP).await?;
-        match &self.ack {
-            Some(ack) => ack(tx).await,
-            None => Ok(()),
-        }
+        db::plugins::append_log(tx, tenant, &self.plugin, &self.log, LOG_KEEP).await
     }
 
-    fn owner(&self) -> Owner<'_> {
-        Owner { tenant: &self.tenant, plugin: &self.plugin }
+    fn owner<'a>(&'a self, tenant: &'a TenantId) -> Owner<'a> {
+        Owner { tenant, plugin: &self.plugin }
     }
 
-    /// A grant that was withdrawn while the guest ran is withdrawn for its writes too.
-    async fn check_enablement(&self, tx: &mut Tx) -> Result<()> {
-        let Some(version) = self.enablement else { return Ok(()) };
-        match db::plugins::hold_enablement(tx, &self.tenant, &self.plugin).await? {
-            Some(now) if now == version => Ok(()),
-            Some(_) | None => Err(stale("the plugin's enablement")),
-        }
-    }
-
-    async fn check_reads(&self, tx: &mut Tx) -> Result<()> {
-        let owner = self.owner();
+    /// Proves that rights and what was read are as they were.
+    async fn check(&self, tx: &mut Tx, tenant: &TenantId) -> Result<()> {
+        self.check_enablement(tx, tenant).await?;
+        let owner = self.owner(tenant);
         if !self.written.is_empty() && !documents::bump_subjects(tx, owner, &self.written).await? {
             return Err(stale("a subject"));
         }
@@ -194,12 +227,16 @@ impl Commit {
         if !self.absent.is_empty() && !documents::all_absent(tx, owner, &self.absent).await? {
             return Err(stale("a document"));
         }
-        for (kind, id, version) in &self.records {
-            if documents::hold_record(tx, &self.tenant, kind, id).await? != Some(*version) {
-                return Err(stale(kind));
-            }
-        }
         Ok(())
+    }
+
+    /// A grant that was withdrawn while the guest ran is withdrawn for its writes too.
+    async fn check_enablement(&self, tx: &mut Tx, tenant: &TenantId) -> Result<()> {
+        let Some(version) = self.enablement else { return Ok(()) };
+        match db::plugins::hold_enablement(tx, tenant, &self.plugin).await? {
+            Some(now) if now == version => Ok(()),
+            Some(_) | None => Err(stale("the plugin's enablement")),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hospes_bindings::hospes::plugin as imports;
 use moka::future::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::{HasSelf, Linker};
@@ -21,12 +22,19 @@ use crate::error::{Error, Result};
 
 /// How often the epoch moves: the granularity of deadlines and of yielding.
 pub(super) const TICK: Duration = Duration::from_millis(10);
-/// Slots of the pool; an invocation takes one.
-const SLOTS: u32 = 64;
-/// Invocations at once. Below [`SLOTS`], because an exhausted pool is an error, not a wait.
+/// Slots of the pool; an invocation takes one, and each function that is called by another plugin.
+const SLOTS: u32 = 80;
+/// Invocations at once. With [`NESTED_MAX`] below [`SLOTS`], because an exhausted pool is an error,
+/// not a wait.
 const CONCURRENT_MAX: usize = 56;
 /// Invocations of one tenant at once, so that none can take all slots.
 const CONCURRENT_PER_TENANT_MAX: usize = 24;
+/// Functions that run at once because another plugin calls them. They have slots of their own and
+/// never wait for one: the caller keeps its slot meanwhile, and callers that wait for one another
+/// would wait for ever.
+const NESTED_MAX: usize = 16;
+/// Those of one tenant.
+const NESTED_PER_TENANT_MAX: usize = 8;
 /// How long an invocation waits for a slot.
 const SLOT_WAIT: Duration = Duration::from_secs(5);
 
@@ -52,8 +60,21 @@ pub struct Sandbox {
     engine: Engine,
     linker: Linker<Invocation>,
     pooling: bool,
-    slots: Arc<Semaphore>,
-    tenants: Cache<String, Arc<Semaphore>>,
+    slots: Slots,
+    tenants: Cache<String, Slots>,
+}
+
+/// Places for invocations, and for functions that they call.
+#[derive(Clone)]
+struct Slots {
+    outer: Arc<Semaphore>,
+    nested: Arc<Semaphore>,
+}
+
+impl Slots {
+    fn new(outer: usize, nested: usize) -> Self {
+        Self { outer: Arc::new(Semaphore::new(outer)), nested: Arc::new(Semaphore::new(nested)) }
+    }
 }
 
 /// The right to run one invocation; gives the slot back when dropped.
@@ -75,7 +96,7 @@ impl Sandbox {
             engine,
             linker,
             pooling,
-            slots: Arc::new(Semaphore::new(CONCURRENT_MAX)),
+            slots: Slots::new(CONCURRENT_MAX, NESTED_MAX),
             tenants: Cache::new(10_000),
         })
     }
@@ -100,27 +121,36 @@ impl Sandbox {
     /// Invocations that could begin now.
     #[must_use]
     pub fn free_slots(&self) -> usize {
-        self.slots.available_permits()
+        self.slots.outer.available_permits()
     }
 
     /// Waits for a slot.
     pub(super) async fn slot(&self, tenant: &str) -> Result<Slot> {
-        let own = match self.tenants.get(tenant).await {
-            Some(own) => own,
-            None => {
-                let fresh = async { Arc::new(Semaphore::new(CONCURRENT_PER_TENANT_MAX)) };
-                self.tenants.get_with(tenant.to_owned(), fresh).await
-            }
-        };
+        let own = self.slots_of(tenant).await.outer;
         let wait = async {
             let own = own.acquire_owned().await.map_err(Error::unavailable)?;
-            let shared = Arc::clone(&self.slots).acquire_owned().await.map_err(Error::unavailable)?;
+            let shared = Arc::clone(&self.slots.outer).acquire_owned().await.map_err(Error::unavailable)?;
             Ok(Slot { _own: own, _shared: shared })
         };
         match tokio::time::timeout(SLOT_WAIT, wait).await {
             Ok(slot) => slot,
             Err(elapsed) => Err(Error::unavailable(elapsed)),
         }
+    }
+
+    /// A slot for a function that a running invocation calls, if one is free now.
+    pub(super) async fn nested_slot(&self, tenant: &str) -> Option<Slot> {
+        let own = self.slots_of(tenant).await.nested.try_acquire_owned().ok()?;
+        let shared = Arc::clone(&self.slots.nested).try_acquire_owned().ok()?;
+        Some(Slot { _own: own, _shared: shared })
+    }
+
+    async fn slots_of(&self, tenant: &str) -> Slots {
+        if let Some(known) = self.tenants.get(tenant).await {
+            return known;
+        }
+        let fresh = async { Slots::new(CONCURRENT_PER_TENANT_MAX, NESTED_PER_TENANT_MAX) };
+        self.tenants.get_with(tenant.to_owned(), fresh).await
     }
 }
 
@@ -212,7 +242,14 @@ fn pool() -> PoolingAllocationConfig {
 
 fn build_linker(engine: &Engine) -> wasmtime::Result<Linker<Invocation>> {
     let mut linker = Linker::new(engine);
-    hospes_bindings::Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |invocation| invocation)?;
+    macro_rules! add {
+        ($($interface:ident),* $(,)?) => {$(
+            imports::$interface::add_to_linker::<_, HasSelf<Invocation>>(&mut linker, |invocation| invocation)?;
+        )*};
+    }
+    add!(context, customers, documents, files, http, kv, log, orders, settings, timeline, types);
+    // A call to another plugin needs the caller's store, for its fuel.
+    super::host::link_plugins(&mut linker)?;
     Ok(linker)
 }
 

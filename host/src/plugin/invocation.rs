@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use wasmtime::ResourceLimiter;
 
+use super::PluginHost;
 use super::buffer::Buffer;
 use super::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 use super::gate::{Gate, Refused};
@@ -124,9 +125,14 @@ pub(super) fn clean(text: &str, most: usize) -> String {
 pub(super) struct Invocation {
     pub(super) core: Arc<Core>,
     pub(super) gate: Arc<Gate>,
+    pub(super) host: Arc<PluginHost>,
     pub(super) enabled: Arc<Enabled>,
     /// With the rights that are left: the tenant's grants, and the acting user's permissions.
     pub(super) actor: Actor,
+    /// Who acts, with all rights; absent if the plugin acts of its own accord.
+    pub(super) origin: Option<Actor>,
+    /// The plugins that call one another, this one the last.
+    pub(super) chain: Vec<Arc<str>>,
     pub(super) point: Point,
     /// Whether writing calls are allowed.
     pub(super) may_write: bool,
@@ -141,6 +147,8 @@ pub(super) struct Invocation {
     pub(super) ticks_left: u64,
     /// When its time on the wall is over.
     until: Instant,
+    /// What its callees have burnt of its fuel.
+    pub(super) called_fuel: u64,
     denied: BTreeMap<Refused, u64>,
 }
 
@@ -149,8 +157,11 @@ pub(super) struct Invocation {
 pub(super) struct Beginning {
     pub(super) core: Arc<Core>,
     pub(super) gate: Arc<Gate>,
+    pub(super) host: Arc<PluginHost>,
     pub(super) enabled: Arc<Enabled>,
     pub(super) actor: Actor,
+    /// Who acts, with all rights; absent if the plugin acts of its own accord.
+    pub(super) origin: Option<Actor>,
     pub(super) point: Point,
     /// Whether writing calls are allowed: those of the point, or less.
     pub(super) may_write: bool,
@@ -161,16 +172,27 @@ pub(super) struct Beginning {
     pub(super) seed: u64,
 }
 
+impl Beginning {
+    /// The same on behalf of a person or token, whose rights also bound the plugins that it calls.
+    pub(super) fn of_user(mut self, actor: &Actor) -> Self {
+        self.origin = Some(actor.clone());
+        self
+    }
+}
+
 impl Invocation {
     pub(super) fn new(beginning: &Beginning, attempt: u32) -> Self {
-        let Beginning { core, gate, enabled, actor, point, may_write, items, .. } = beginning;
+        let Beginning { core, gate, host, enabled, actor, origin, point, may_write, items, .. } = beginning;
         let Beginning { attempt: first, now, seed, .. } = beginning;
         let budget = point.budget(*items);
         Self {
             core: Arc::clone(core),
             gate: Arc::clone(gate),
+            host: Arc::clone(host),
             enabled: Arc::clone(enabled),
             actor: actor.clone(),
+            origin: origin.clone(),
+            chain: vec![Arc::clone(&enabled.plugin)],
             point: *point,
             may_write: *may_write,
             budget,
@@ -183,6 +205,7 @@ impl Invocation {
             limits: Limits::default(),
             ticks_left: budget.ticks,
             until: Instant::now() + budget.wall,
+            called_fuel: 0,
             denied: BTreeMap::new(),
         }
     }
@@ -190,6 +213,62 @@ impl Invocation {
     /// What is left of its time, with waiting.
     pub(super) fn wall_left(&self) -> Duration {
         self.until.saturating_duration_since(Instant::now())
+    }
+
+    /// The invocation of a function that `caller` calls: with what is left of its budget, and at
+    /// most with that of a function.
+    pub(super) fn of_callee(
+        caller: &Self,
+        (enabled, actor): (Arc<Enabled>, Actor),
+        buffer: Buffer,
+        fuel: u64,
+    ) -> Self {
+        let own = Point::Functions.budget(1);
+        let budget = Budget {
+            fuel: own.fuel.min(fuel),
+            ticks: own.ticks.min(caller.ticks_left),
+            wall: own.wall.min(caller.wall_left()),
+            ..caller.budget
+        };
+        let mut chain = caller.chain.clone();
+        chain.push(Arc::clone(&enabled.plugin));
+        Self {
+            core: Arc::clone(&caller.core),
+            gate: Arc::clone(&caller.gate),
+            host: Arc::clone(&caller.host),
+            enabled,
+            actor,
+            origin: caller.origin.clone(),
+            chain,
+            point: Point::Functions,
+            may_write: caller.may_write,
+            budget,
+            usage: Usage { fuel: 0, ..caller.usage },
+            attempt: caller.attempt,
+            now: caller.now,
+            // Another one for each call, and the same again when the chain runs again.
+            seed: caller
+                .seed
+                .wrapping_add(u64::from(caller.usage.calls))
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1),
+            buffer,
+            log: Log::default(),
+            limits: Limits::default(),
+            ticks_left: budget.ticks,
+            until: Instant::now() + budget.wall,
+            called_fuel: 0,
+            denied: BTreeMap::new(),
+        }
+    }
+
+    /// Counts what a callee has used as used by this invocation too.
+    pub(super) fn count_callee(&mut self, callee: &Self) {
+        self.usage = Usage { fuel: self.usage.fuel, ..callee.usage };
+        self.ticks_left =
+            self.ticks_left.saturating_sub(callee.budget.ticks.saturating_sub(callee.ticks_left));
+        self.called_fuel =
+            self.called_fuel.saturating_add(callee.usage.fuel).saturating_add(callee.called_fuel);
     }
 
     /// Notes a refused right for the tenant's administrator: every time in the count, and once in

@@ -15,6 +15,7 @@ mod call;
 mod commit;
 mod engine;
 mod events;
+mod functions;
 mod gate;
 mod hooks;
 mod host;
@@ -66,6 +67,8 @@ const QUEUES_MAX: u64 = 10_000;
 pub struct PluginHost {
     /// Weak, because the core holds its plugin host.
     core: Weak<Core>,
+    /// Itself, for the invocations that call other plugins.
+    own: Weak<Self>,
     sandbox: Arc<Sandbox>,
     registry: Registry,
     breakers: Breakers,
@@ -79,8 +82,9 @@ impl PluginHost {
     pub fn connect(core: &Arc<Core>, sandbox: Arc<Sandbox>, artifacts: Artifacts) -> Arc<Self> {
         let gate = Arc::new(Gate::default());
         let registry = Registry::new(core.db.clone(), Arc::clone(&sandbox), artifacts, Arc::clone(&gate));
-        let host = Arc::new(Self {
+        let host = Arc::new_cyclic(|own| Self {
             core: Arc::downgrade(core),
+            own: Weak::clone(own),
             sandbox,
             registry,
             breakers: Breakers::default(),

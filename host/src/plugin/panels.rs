@@ -71,7 +71,7 @@ impl PluginHost {
         declared: &PanelSlot,
         target: types::Subject,
     ) -> Result<Vec<Value>> {
-        let beginning = self.begin(enabled, user_actor(actor, enabled), Point::Panels)?;
+        let beginning = self.begin(enabled, user_actor(actor, enabled), Point::Panels)?.of_user(actor);
         let call = Call::Render { slot: declared.slot.as_str().to_owned(), target };
         let Answer::Blocks(blocks) = self.run(beginning, call, Effects::None).await? else {
             return Err(Error::internal("a panel answered with something else than blocks"));

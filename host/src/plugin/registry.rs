@@ -47,6 +47,7 @@ pub(super) struct Loaded {
     pub(super) scoring: Option<exports::scoring::GuestIndices>,
     pub(super) routes: Option<exports::routes::GuestIndices>,
     pub(super) steps: Option<exports::steps::GuestIndices>,
+    pub(super) functions: Option<exports::functions::GuestIndices>,
 }
 
 /// Schemas of what goes in and comes out.
@@ -71,6 +72,7 @@ pub(super) struct Facts {
     /// In the order of the manifest.
     pub(super) routes: Vec<RouteSchemas>,
     pub(super) steps: HashMap<String, InOut>,
+    pub(super) functions: HashMap<String, InOut>,
 }
 
 impl Facts {
@@ -90,7 +92,12 @@ impl Facts {
             let schemas = InOut { input: compile(&step.input)?, output: compile(&step.output)? };
             steps.insert(step.name.clone(), schemas);
         }
-        Ok(Self { manifest, actions, routes, steps })
+        let mut functions = HashMap::new();
+        for function in &manifest.functions {
+            let schemas = InOut { input: compile(&function.input)?, output: compile(&function.output)? };
+            functions.insert(function.name.clone(), schemas);
+        }
+        Ok(Self { manifest, actions, routes, steps, functions })
     }
 }
 
@@ -342,6 +349,7 @@ impl Registry {
             scoring: point!(scoring),
             routes: point!(routes),
             steps: point!(steps),
+            functions: point!(functions),
             pre,
         })
     }

@@ -51,7 +51,7 @@ impl PluginHost {
         check_roles(actor, &format!("`{} {}`", route.method.as_str(), route.path), &route.roles)?;
         let schemas = enabled.facts.routes.get(position).ok_or_else(unknown)?;
         let body = check(route, schemas, &request)?;
-        let mut beginning = self.begin(&enabled, user_actor(actor, &enabled), Point::Routes)?;
+        let mut beginning = self.begin(&enabled, user_actor(actor, &enabled), Point::Routes)?.of_user(actor);
         beginning.may_write = route.method != Method::Get;
         let call = Call::Route(contract::Request {
             method: method(route.method),

@@ -8,6 +8,7 @@ use hospes_bindings::hospes::plugin::types;
 use metrics::{counter, histogram};
 
 use super::PluginHost;
+use super::buffer::Buffer;
 use super::call::{Answer, Call, Failure, invoke};
 use super::commit::{Commit, is_stale};
 use super::gate::Refused;
@@ -53,11 +54,14 @@ impl PluginHost {
         let seed = core.ids.next(now);
         let seed = u64::try_from(seed & u128::from(u64::MAX)).expect("masked to 64 bits");
         let gate = Arc::clone(&self.gate);
+        let host = self.own.upgrade().ok_or_else(|| Error::unavailable("the server has stopped"))?;
         Ok(Beginning {
             core,
             gate,
+            host,
             enabled: Arc::clone(enabled),
             actor,
+            origin: None,
             point,
             may_write: point.may_write(),
             items: 1,
@@ -100,7 +104,8 @@ impl PluginHost {
         let loaded = self.registry.loaded(&enabled.digest).await?;
         let slot = self.sandbox.slot(enabled.tenant.as_str()).await?;
         let started = Instant::now();
-        let (invocation, outcome) = invoke(&self.sandbox, &loaded, beginning, (call, attempt)).await;
+        let invocation = Invocation::new(beginning, attempt);
+        let (invocation, outcome) = Box::pin(invoke(&self.sandbox, &loaded, invocation, call)).await;
         drop(slot);
         self.meter(&invocation, started, outcome.as_ref().err());
         self.write_denials(enabled, invocation.denied()).await;
@@ -132,11 +137,10 @@ impl PluginHost {
         };
         if matches!(effects, Effects::None) || (ack.is_none() && buffer.is_clean()) {
             self.write_log(&enabled, lines).await;
+            self.write_callee_logs(buffer).await;
             return Ok(None);
         }
-        let mut commit = Commit::new(enabled.tenant.clone(), Arc::clone(&enabled.plugin), now, buffer);
-        commit.enablement = enabled.version;
-        commit.log = lines;
+        let mut commit = Commit::new((&enabled, lines), now, buffer);
         commit.ack = ack;
         commit.keep_files(&core).await?;
         Ok(Some(commit))
@@ -164,8 +168,8 @@ impl PluginHost {
     }
 
     /// Counts and logs a failure, and answers it as the caller's error.
-    async fn fail(&self, invocation: Invocation, failure: Failure) -> Error {
-        let Invocation { core, enabled, mut log, now, point, usage, .. } = invocation;
+    pub(super) async fn fail(&self, invocation: Invocation, failure: Failure) -> Error {
+        let Invocation { core, enabled, mut log, now, point, usage, buffer, .. } = invocation;
         let plugin = enabled.plugin.to_string();
         let key = (enabled.tenant.clone(), Arc::clone(&enabled.plugin), point);
         let error = match failure {
@@ -192,7 +196,15 @@ impl PluginHost {
             Failure::Stale => Error::unavailable("a conflict"),
         };
         self.write_log(&enabled, lines(&core, &log, point)).await;
+        self.write_callee_logs(buffer).await;
         error
+    }
+
+    /// Writes what plugins that were called have logged, if nothing else of them is committed.
+    async fn write_callee_logs(&self, buffer: Buffer) {
+        for callee in buffer.callees.into_values() {
+            self.write_log(&callee.enabled, callee.log).await;
+        }
     }
 
     /// Writes lines of a run that commits nothing else. A log that cannot be
@@ -262,7 +274,7 @@ impl PluginHost {
         Err(Error::PluginFailed { plugin, code: FailureCode::Paused, message })
     }
 
-    fn meter(&self, invocation: &Invocation, started: Instant, failure: Option<&Failure>) {
+    pub(super) fn meter(&self, invocation: &Invocation, started: Instant, failure: Option<&Failure>) {
         let point = invocation.point.as_str();
         let plugin = &invocation.enabled.plugin;
         let outcome = match failure {
@@ -319,7 +331,7 @@ fn has_breaker(point: Point) -> bool {
     !matches!(point, Point::Events | Point::Jobs)
 }
 
-fn lines(core: &crate::ops::Core, log: &Log, point: Point) -> Vec<LogLine> {
+pub(super) fn lines(core: &crate::ops::Core, log: &Log, point: Point) -> Vec<LogLine> {
     if log.lines.is_empty() && log.dropped == 0 {
         return Vec::new();
     }

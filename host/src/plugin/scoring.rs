@@ -57,7 +57,7 @@ impl PluginHost {
         declared: &Scoring,
         customers: &[Customer],
     ) -> Result<Vec<Score>> {
-        let beginning = self.begin(enabled, user_actor(actor, enabled), Point::Scoring)?;
+        let beginning = self.begin(enabled, user_actor(actor, enabled), Point::Scoring)?.of_user(actor);
         let sight = enabled.sight(Grant::CustomersRead, &beginning.actor);
         let facts = if needs(declared, Grant::OrdersRead) {
             let ids: Vec<&CustomerId> = customers.iter().map(|customer| &customer.id).collect();

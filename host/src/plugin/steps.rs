@@ -37,7 +37,7 @@ impl PluginHost {
         if !faults.is_empty() {
             return Err(Error::Invalid { faults });
         }
-        let beginning = self.begin(&enabled, user_actor(actor, &enabled), Point::Steps)?;
+        let beginning = self.begin(&enabled, user_actor(actor, &enabled), Point::Steps)?.of_user(actor);
         let now = beginning.now;
         let call = Call::Step(contract::Step {
             name: step.clone(),

@@ -90,8 +90,7 @@ pub(crate) async fn apply(
         let bytes = |side: &Option<(BlobId, i64)>| side.as_ref().map_or(0, |(_, size)| *size);
         more.bytes += bytes(after) - bytes(before);
     }
-    let loose: Vec<&BlobId> =
-        changes.iter().filter_map(|change| Some(&change.before.as_ref()?.0)).collect();
+    let loose: Vec<&BlobId> = changes.iter().filter_map(|change| Some(&change.before.as_ref()?.0)).collect();
     files::insert_loose(tx, owner, &loose, at).await?;
     let sum = files::add_usage(tx, owner, more).await?;
     // What was more before, because the limits were higher, may still become less.

@@ -221,7 +221,11 @@ fn check_names<'a>(names: impl Iterator<Item = &'a String>) -> Answered<()> {
     for (position, name) in names.enumerate() {
         if !is_name(name) {
             let shown: String = name.chars().take(60).filter(|letter| !letter.is_control()).collect();
-            return Err(invalid(format!("/{position}"), "file_name", format!("`{shown}` is no name of a file")));
+            return Err(invalid(
+                format!("/{position}"),
+                "file_name",
+                format!("`{shown}` is no name of a file"),
+            ));
         }
     }
     Ok(())
@@ -251,8 +255,30 @@ mod tests {
         let long = "a".repeat(101);
         let deep = "a/".repeat(120) + "ab";
         let bad = [
-            "", "/", "/etc/passwd", "..", "../x", "a/../b", "a/..", "./a", "a/./b", "a//b", "a/", ".hidden", "a/.b",
-            "a\0b", "a\\b", "C:", "~", "a b", "ä", "a\u{2215}b", "%2e%2e", "a\n", &long, &deep,
+            "",
+            "/",
+            "/etc/passwd",
+            "..",
+            "../x",
+            "a/../b",
+            "a/..",
+            "./a",
+            "a/./b",
+            "a//b",
+            "a/",
+            ".hidden",
+            "a/.b",
+            "a\0b",
+            "a\\b",
+            "C:",
+            "~",
+            "a b",
+            "ä",
+            "a\u{2215}b",
+            "%2e%2e",
+            "a\n",
+            &long,
+            &deep,
         ];
         for bad in bad {
             assert!(!is_name(bad), "{bad:?}");

@@ -35,6 +35,14 @@ pub(super) enum Abort {
     /// The host failed.
     #[error("the host failed")]
     Host(#[source] Error),
+    /// A plugin that it has called broke off.
+    #[error("the plugin `{plugin}`, which it called, failed: {reason}")]
+    Callee {
+        /// Its name.
+        plugin: String,
+        /// Why.
+        reason: String,
+    },
     /// It did what the contract answers with a trap.
     #[error("{0}")]
     Misuse(String),
@@ -203,6 +211,7 @@ impl types::Host for Invocation {}
 
 pub(super) use documents::stored;
 pub(super) use json::DOCUMENT_BYTES_MAX;
+pub(super) use plugins::link as link_plugins;
 
 /// Reads a document that a guest has answered; says what is wrong with it.
 pub(super) fn parse_document(text: &str) -> Result<serde_json::Value, String> {
