@@ -3,6 +3,9 @@
 /// Touches every part of the contract and does what it is told.
 pub const PROBE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest-probe.wasm"));
 
+/// Keeps files and calls others by name, step by step as it is told.
+pub const COURIER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest-courier.wasm"));
+
 /// Misbehaves: the action's name, or the customer's, says how.
 pub const HOSTILE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest-hostile.wasm"));
 

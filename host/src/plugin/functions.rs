@@ -79,6 +79,7 @@ impl PluginHost {
         let (invocation, outcome) = invoke(&self.sandbox, &loaded, invocation, &request).await;
         drop(slot);
         self.meter(&invocation, started, outcome.as_ref().err());
+        self.write_denials(&callee, invocation.denied()).await;
         let fuel = invocation.usage.fuel.saturating_add(invocation.called_fuel);
         caller.count_callee(&invocation);
         let answered = match outcome.and_then(|answer| read(&callee, function, answer)) {
@@ -104,6 +105,8 @@ impl PluginHost {
         let callee = self.registry.find(&caller.enabled.tenant, plugin).await?.ok_or_else(unknown)?;
         let schemas = callee.facts.functions.get(function).ok_or_else(unknown)?;
         if !callee.grants.has(Grant::PluginsServe) {
+            let refused = (Grant::PluginsServe, "functions.call");
+            self.write_denials(&callee, std::iter::once((refused, 1))).await;
             return Err(types::Error::Denied(format!("{} of `{plugin}`", Grant::PluginsServe)).into());
         }
         schemas.input.fill_defaults(input);

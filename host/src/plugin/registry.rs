@@ -137,6 +137,13 @@ impl Enabled {
     pub(super) fn opens_entity(&self, grant: Grant, entity: &str) -> bool {
         self.grants.parameters(grant).is_some_and(|parameters| parameters.entities.contains(entity))
     }
+
+    /// Whether the grant to call other plugins is for this one.
+    pub(super) fn may_call(&self, plugin: &str) -> bool {
+        self.grants
+            .parameters(Grant::PluginsCall)
+            .is_some_and(|parameters| parameters.plugins.contains(plugin))
+    }
 }
 
 /// What plugins are told of the tenant, and how its fields are classed.

@@ -141,6 +141,10 @@ fn read(enabled: &Enabled, position: usize, answer: Answer) -> Result<RouteRespo
     if !(200..300).contains(&status) {
         return Err(failed(format!("its status is {status}; a failure is an error")));
     }
+    // These end with their head, so that a body would be taken for another answer.
+    if matches!(status, 204 | 205) && body.is_some() {
+        return Err(failed(format!("its status is {status}, which has no body")));
+    }
     let body = body.map(|body| super::host::parse_document(&body)).transpose().map_err(failed)?;
     let schemas = enabled.facts.routes.get(position);
     if let Some(schema) = schemas.and_then(|schemas| schemas.output.as_ref()) {

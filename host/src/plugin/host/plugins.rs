@@ -9,6 +9,7 @@ use super::{Access, Answered, Invocation, answer, limit};
 use crate::domain::grant::Grant;
 use crate::domain::point::Point;
 use crate::plugin::functions::{CHAIN_MAX, FunctionCall};
+use crate::plugin::invocation::clean;
 
 const INTERFACE: &str = "hospes:plugin/plugins@1.0.0";
 
@@ -49,6 +50,12 @@ impl Invocation {
 
     fn check_call(&mut self, plugin: &str, input: &str) -> Answered<serde_json::Value> {
         self.enter(Grant::PluginsCall, "plugins.call", Access::Read(0), 0)?;
+        if !self.enabled.may_call(plugin) {
+            let shown = clean(plugin, 40);
+            let why = format!("the grant `{}` is not for `{shown}`", Grant::PluginsCall);
+            self.note_denied((Grant::PluginsCall, "plugins.call"), &why);
+            return Err(types::Error::Denied(format!("{} of `{shown}`", Grant::PluginsCall)).into());
+        }
         if self.point == Point::Hooks {
             let message = "hooks may not call other plugins".to_owned();
             return Err(types::Error::Denied(message).into());

@@ -5,10 +5,12 @@ use std::hint::black_box;
 
 use hospes_sdk::documents::{self, Collection, Expectation};
 use hospes_sdk::panels::Blocks;
+use hospes_sdk::routes::{Request, Response};
 use hospes_sdk::scoring::{Scores, Slice};
+use hospes_sdk::steps::{Step, StepOutcome};
 use hospes_sdk::{
-    Actions, Customer, Error, Event, EventBody, Events, Hooks, Outcome, Panels, Rejection, Result, Scoring,
-    Subject, Value, customers, json, kv, log,
+    Actions, Customer, Error, Event, EventBody, Events, Hooks, Outcome, Panels, Rejection, Result, Routes,
+    Scoring, Steps, Subject, Timestamp, Value, customers, json, kv, log,
 };
 
 const JUNK: Collection<Value> = Collection::new("junk");
@@ -19,6 +21,10 @@ impl Actions for Hostile {
     fn run(action: &str, target: Subject, input: Value) -> Result<Outcome> {
         match action {
             "behave" => {}
+            "peek" => {
+                let kept = kv::get::<Value>(input["key"].as_str().unwrap_or_default())?;
+                return Ok(Outcome { message: "peeked".to_owned(), body: json!(kept) });
+            }
             "loop" => spin(),
             "grow-memory" => grow(),
             "trap" => panic!("trapped on purpose"),
@@ -139,6 +145,55 @@ impl Scoring for Hostile {
     }
 }
 
+impl Routes for Hostile {
+    fn answer(request: Request) -> Result<Response> {
+        let how = request.param("how");
+        kv::set("from-a-route", &how)?;
+        match how {
+            "loop" => spin(),
+            "trap" => panic!("the route trapped on purpose"),
+            "huge" => return Ok(Response::ok(json!(giant(3 << 20)))),
+            "huger" => return Ok(Response::ok(json!(giant(8 << 20)))),
+            "deep" => return Ok(Response::ok(deep(200))),
+            "redirect" => return Ok(Response { status: 302, body: Some(json!("https://evil.example")) }),
+            "continue" => return Ok(Response { status: 100, body: None }),
+            "zero" => return Ok(Response { status: 0, body: None }),
+            "most" => return Ok(Response { status: u16::MAX, body: None }),
+            "no-content" => return Ok(Response { status: 204, body: Some(json!("smuggled")) }),
+            "injecting" => {
+                let text = "x\r\nSet-Cookie: stolen=1\r\n\r\n<script>alert(1)</script>";
+                return Err(Error::rejected(text, text));
+            }
+            "many-faults" => {
+                let fault = |at: usize| hospes_sdk::Fault::new(&format!("/{at}"), "x", giant(10_000));
+                return Err(Error::Invalid((0..300).map(fault).collect()));
+            }
+            _ => {}
+        }
+        Ok(Response::ok(json!(how)))
+    }
+}
+
+impl Steps for Hostile {
+    fn run_step(step: Step) -> Result<StepOutcome> {
+        let how = step.input["how"].as_str().unwrap_or_default();
+        kv::set("from-a-step", &how)?;
+        match how {
+            "loop" => spin(),
+            "huge" => return Ok(StepOutcome::Done(json!({ "giant": giant(3 << 20) }))),
+            "deep" => return Ok(StepOutcome::Done(deep(200))),
+            "undeclared-output" => return Ok(StepOutcome::Done(json!({ "more": 1 }))),
+            "for-ever" => return Ok(StepOutcome::WaitUntil(Timestamp::from_micros(i64::MAX))),
+            "injecting" => {
+                let text = giant(100_000) + "\r\n\0";
+                return Ok(StepOutcome::Failed(Rejection::new(&text, text.as_str())));
+            }
+            _ => {}
+        }
+        Ok(StepOutcome::Done(json!({})))
+    }
+}
+
 fn spin() {
     let mut turns = 0_u64;
     loop {
@@ -183,4 +238,4 @@ fn many_documents(target: &Subject) -> Result<()> {
     Ok(())
 }
 
-hospes_sdk::plugin!(Hostile: Actions, Hooks, Events, Panels, Scoring);
+hospes_sdk::plugin!(Hostile: Actions, Hooks, Events, Panels, Scoring, Routes, Steps);
