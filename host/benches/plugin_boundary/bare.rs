@@ -25,6 +25,7 @@ pub(crate) struct Guest {
     events: exports::events::GuestIndices,
     hooks: exports::hooks::GuestIndices,
     jobs: exports::jobs::GuestIndices,
+    scoring: Option<exports::scoring::GuestIndices>,
     settings: String,
     /// Where values are kept; without it nothing is.
     db: Option<(Db, TenantId)>,
@@ -54,6 +55,8 @@ impl Guest {
             events: exports::events::GuestIndices::new(&pre).unwrap(),
             hooks: exports::hooks::GuestIndices::new(&pre).unwrap(),
             jobs: exports::jobs::GuestIndices::new(&pre).unwrap(),
+            // Not every measured plugin has it.
+            scoring: exports::scoring::GuestIndices::new(&pre).ok(),
             pre,
             settings: settings.to_owned(),
             db,
@@ -83,6 +86,15 @@ impl Guest {
         let instance = self.pre.instantiate_async(&mut store).await.unwrap();
         let guest = self.events.load(&mut store, &instance).unwrap();
         guest.call_handle(&mut store, events).await.unwrap().unwrap();
+    }
+
+    /// A slice of scores.
+    pub(crate) async fn score(&self, scoring: &str, slice: &exports::scoring::Slice) {
+        let mut store = self.store();
+        let instance = self.pre.instantiate_async(&mut store).await.unwrap();
+        let indices = self.scoring.as_ref().expect("the plugin scores");
+        let guest = indices.load(&mut store, &instance).unwrap();
+        guest.call_score(&mut store, scoring, slice).await.unwrap().unwrap();
     }
 
     /// A chunk of a job, and one transaction for all that it has written.

@@ -1,11 +1,12 @@
 //! What a call of a plugin costs: the whole invocation as the host does it against bare
-//! wasmtime, and a batch of events against the same logic native.
+//! wasmtime, and a batch of events and slices of scores against the same logic native.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may stop at the first error")]
 
 mod bare;
 #[path = "../support/host.rs"]
 mod host;
+mod scoring;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -64,6 +65,7 @@ fn main() {
     let db = Some((host.core.db.clone(), host.actor.tenant.clone()));
     let guest = Guest::new(sandbox.engine(), PROBE, &settings, db);
     compare_jobs(&runtime, &host, plugins, &guest);
+    scoring::compare_scores(&runtime, &host, plugins, &guest);
 }
 
 /// Installs and enables a plugin with all it asks for; answers its settings.
