@@ -54,6 +54,7 @@ mod plugin_sheet;
 mod plugin_steps;
 mod plugin_trust;
 mod plugin_upgrade;
+mod plugin_usage;
 mod problems;
 mod process;
 mod products;

@@ -7,6 +7,7 @@ use clap::builder::ValueHint;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
 
 use super::workshop::args::Workshop;
+use crate::clock::Timestamp;
 use crate::config::{Config, ConfigError, SETTINGS, Setting, Sources};
 use crate::domain::actor::Locale;
 use crate::domain::money::Currency;
@@ -371,6 +372,19 @@ pub(super) enum Plugin {
         #[command(flatten)]
         settings: StoreSettings,
     },
+    /// Print what plugins have used, as CSV by day in UTC, plugin and extension point
+    Usage {
+        #[command(flatten)]
+        tenant: Tenant,
+        /// First day, such as 2026-11-01 [default: the first that is kept]
+        #[arg(long, value_name = "DAY", value_parser = day)]
+        from: Option<String>,
+        /// Last day [default: today]
+        #[arg(long, value_name = "DAY", value_parser = day)]
+        to: Option<String>,
+        #[command(flatten)]
+        settings: StoreSettings,
+    },
     #[command(flatten)]
     Workshop(Workshop),
     /// Show a plugin's settings, or change them
@@ -430,6 +444,11 @@ pub(super) struct Component {
 
 fn currency(text: &str) -> Result<Currency, String> {
     Currency::parse(text).ok_or_else(|| "write three capital letters, such as CNY".to_owned())
+}
+
+fn day(text: &str) -> Result<String, String> {
+    let is_day = text.len() == 10 && Timestamp::parse(&format!("{text}T00:00:00Z")).is_some();
+    if is_day { Ok(text.to_owned()) } else { Err("write a day such as 2026-11-01".to_owned()) }
 }
 
 fn locale(text: &str) -> Result<Locale, String> {

@@ -18,7 +18,7 @@ use crate::ops::Core;
 use crate::ops::plugins::enablement::{self, EnablementPatch, NewEnablement};
 use crate::ops::plugins::sheet::InstallSheet;
 use crate::ops::plugins::upgrade::{self, Step, Upgrade};
-use crate::ops::plugins::{Inspected, catalogue, packages, trust};
+use crate::ops::plugins::{Inspected, catalogue, packages, trust, usage};
 use crate::ops::tenants;
 use crate::plugin;
 
@@ -90,6 +90,13 @@ pub(super) async fn run(command: Plugin) -> Outcome {
             finish(&core).await
         }
         Plugin::Workshop(command) => Box::pin(workshop::run(command)).await,
+        Plugin::Usage { tenant, from, to, settings } => {
+            let core = open(&settings.load()?).await?;
+            let actor = operator(&core, &tenant).await?;
+            let text = usage::export(&core, &actor, &usage::Days { from, to }).await?;
+            text.lines().try_for_each(say)?;
+            finish(&core).await
+        }
         Plugin::Settings { name, tenant, set, settings } => {
             let core = open(&settings.load()?).await?;
             let actor = operator(&core, &tenant).await?;

@@ -33,6 +33,7 @@ const MODULES: &[Module] = &[
     ("tenants", super::tenants::STATEMENTS),
     ("tokens", super::tokens::STATEMENTS),
     ("trust", super::trust::STATEMENTS),
+    ("usage", super::usage::STATEMENTS),
     ("users", super::users::STATEMENTS),
     ("webhooks", super::webhooks::STATEMENTS),
     ("orders", super::orders::STATEMENTS),

@@ -48,6 +48,7 @@ pub(crate) mod tokens;
 pub(crate) mod trail;
 pub mod trust;
 mod tx;
+pub(crate) mod usage;
 pub(crate) mod users;
 pub(crate) mod webhooks;
 

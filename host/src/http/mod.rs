@@ -29,6 +29,7 @@ mod orders;
 mod org_units;
 mod page;
 mod plugin_routes;
+mod plugin_usage;
 mod plugins;
 mod problem;
 mod products;
@@ -195,6 +196,7 @@ fn ordinary_routes() -> OpenApiRouter<HttpState> {
         .merge(orders::routes())
         .merge(org_units::routes())
         .merge(plugin_routes::routes())
+        .merge(plugin_usage::routes())
         .merge(plugins::routes())
         .merge(products::routes())
         .merge(roles::routes())

@@ -11,6 +11,7 @@ pub mod plugins;
 pub mod retention;
 pub mod rounds;
 pub mod schedules;
+pub mod usage;
 pub mod webhooks;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub async fn start(app: &App, policy: retention::Policy) -> Result<()> {
     for _ in 0..imports::LOOPS {
         app.spawn(imports::run(Arc::clone(&app.core), shutdown.clone()));
     }
+    app.spawn(usage::run(Arc::clone(&app.core), shutdown.clone()));
     app.spawn(retention::Retention::new(Arc::clone(&app.core), policy, shutdown).run());
     Ok(())
 }

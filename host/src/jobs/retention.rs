@@ -10,7 +10,7 @@ use crate::db::feed::{self, Place};
 use crate::db::{deliveries, lanes};
 use crate::domain::ids::TenantId;
 use crate::error::{Error, Result};
-use crate::ops::plugins::{files, steps};
+use crate::ops::plugins::{files, steps, usage};
 use crate::ops::{Core, idempotency, webhooks};
 
 /// How often old rows are looked for.
@@ -47,6 +47,8 @@ pub struct Report {
     pub steps: u64,
     /// Contents of plugins' files that no file names.
     pub blobs: u64,
+    /// What plugins have used.
+    pub usage: u64,
     /// Consumers whose deliveries had been left behind.
     pub orphans: u64,
 }
@@ -100,6 +102,7 @@ impl Retention {
                 }
                 report.events += self.purge_events(tenant).await?;
                 report.webhooks += webhooks::purge(&self.core, tenant).await?;
+                report.usage += usage::purge(&self.core, tenant).await?;
                 report.idempotency_keys += idempotency::purge(&self.core, tenant).await?;
                 report.steps += steps::purge(&self.core, tenant).await?;
                 report.blobs += files::purge(&self.core, tenant).await?;

@@ -15,6 +15,9 @@ pub(super) const OPEN_SECONDS: i64 = 30;
 /// Counters that are kept; beyond, healthy ones are forgotten.
 const ENTRIES_MAX: usize = 50_000;
 
+/// Runs of which the time is remembered, for each extension point.
+const RECENT_MAX: usize = 128;
+
 type Key = (TenantId, Arc<str>, Point);
 
 /// How one extension point of one tenant's plugin has fared in this process.
@@ -26,6 +29,35 @@ pub(super) struct Health {
     pub(super) last_fuel: u64,
     pub(super) in_a_row: u32,
     pub(super) open_until: Option<Timestamp>,
+    pub(super) recent: Recent,
+}
+
+/// How long the last runs took, in microseconds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Recent {
+    micros: Vec<u32>,
+    next: usize,
+}
+
+impl Recent {
+    fn add(&mut self, micros: u64) {
+        let micros = u32::try_from(micros).unwrap_or(u32::MAX);
+        match self.micros.get_mut(self.next) {
+            Some(oldest) => *oldest = micros,
+            None => self.micros.push(micros),
+        }
+        self.next = (self.next + 1) % RECENT_MAX;
+    }
+
+    /// The times that so many of 100 runs stayed within; 0 without a run.
+    pub(super) fn percentiles<const N: usize>(&self, percents: [usize; N]) -> [u32; N] {
+        let mut sorted = self.micros.clone();
+        sorted.sort_unstable();
+        percents.map(|percent| {
+            let rank = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
+            sorted.get(rank).copied().unwrap_or_default()
+        })
+    }
 }
 
 /// All counters of this process.
@@ -60,6 +92,7 @@ impl Breakers {
     pub(super) fn finished(&self, key: Key, usage: Usage) {
         self.with(key, |health| {
             health.runs += 1;
+            health.recent.add(usage.micros);
             health.fuel += usage.fuel;
             health.last_fuel = usage.fuel;
             health.in_a_row = 0;
@@ -72,6 +105,7 @@ impl Breakers {
         self.with(key, |health| {
             health.runs += 1;
             health.failures += 1;
+            health.recent.add(usage.micros);
             health.fuel += usage.fuel;
             health.last_fuel = usage.fuel;
             health.in_a_row += 1;
@@ -104,6 +138,20 @@ impl Breakers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn percentiles_are_of_the_last_runs_alone() {
+        let mut recent = Recent::default();
+        assert_eq!(recent.percentiles([50, 99]), [0, 0]);
+        recent.add(7);
+        assert_eq!(recent.percentiles([50, 99]), [7, 7]);
+        (0..1_000).for_each(|_| recent.add(1_000_000));
+        (1..=100).for_each(|micros| recent.add(micros));
+        assert_eq!(recent.micros.len(), RECENT_MAX);
+        assert_eq!(recent.percentiles([50, 78, 99, 100]), [64, 100, 1_000_000, 1_000_000]);
+        recent.add(u64::MAX);
+        assert_eq!(recent.percentiles([100]), [u32::MAX]);
+    }
 
     #[test]
     fn a_breaker_opens_after_failures_in_a_row_and_lets_one_try_again() {

@@ -76,9 +76,10 @@ impl PluginHost {
         let buffer = caller.buffer.of_callee(before.as_ref());
         let invocation = Invocation::of_callee(caller, (Arc::clone(&callee), actor), buffer, fuel);
         let started = Instant::now();
-        let (invocation, outcome) = invoke(&self.sandbox, &loaded, invocation, &request).await;
+        let (mut invocation, outcome) = invoke(&self.sandbox, &loaded, invocation, &request).await;
         drop(slot);
-        self.meter(&invocation, started, outcome.as_ref().err());
+        invocation.took(started.elapsed());
+        self.measure(&invocation, outcome.as_ref().err());
         self.write_denials(&callee, invocation.denied()).await;
         let fuel = invocation.usage.fuel.saturating_add(invocation.called_fuel);
         caller.count_callee(&invocation);

@@ -81,6 +81,8 @@ impl Point {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Usage {
     pub(super) fuel: u64,
+    /// From its beginning to its end, waiting included.
+    pub(super) micros: u64,
     pub(super) calls: u32,
     pub(super) rows_read: u32,
     pub(super) rows_written: u32,
@@ -208,6 +210,11 @@ impl Invocation {
             called_fuel: 0,
             denied: BTreeMap::new(),
         }
+    }
+
+    /// Notes how long it has run, with waiting.
+    pub(super) fn took(&mut self, time: Duration) {
+        self.usage.micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     }
 
     /// What is left of its time, with waiting.

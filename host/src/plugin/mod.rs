@@ -23,6 +23,7 @@ mod index;
 mod inspect;
 mod invocation;
 mod lifecycle;
+mod meter;
 mod panels;
 mod query;
 mod registry;
@@ -52,12 +53,14 @@ use crate::ops::Core;
 use crate::ops::plugins::routes::{PluginRoutes, RouteRequest, RouteResponse};
 use crate::ops::plugins::scoring::Score;
 use crate::ops::plugins::steps::{StepAck, StepOutcome, StepRequest};
+use crate::ops::plugins::usage::UsageRow;
 use crate::ops::plugins::{
     Ack, ActionOutcome, Delivered, Denial, Inspected, JobAck, JobChunk, Panel, PluginEvent, Plugins,
     PointHealth, Save, Switch,
 };
 use breaker::Breakers;
 use gate::Gate;
+use meter::Meter;
 use registry::Registry;
 
 /// Records whose actions may queue.
@@ -72,6 +75,7 @@ pub struct PluginHost {
     sandbox: Arc<Sandbox>,
     registry: Registry,
     breakers: Breakers,
+    meter: Meter,
     gate: Arc<Gate>,
     /// Where actions on one record queue once they have met a conflict.
     queues: Cache<String, Arc<Mutex<()>>>,
@@ -88,6 +92,7 @@ impl PluginHost {
             sandbox,
             registry,
             breakers: Breakers::default(),
+            meter: Meter::default(),
             gate,
             queues: Cache::new(QUEUES_MAX),
         });
@@ -221,6 +226,14 @@ impl Plugins for PluginHost {
 
     fn denials(&self, tenant: &TenantId, plugin: &str) -> Vec<Denial> {
         self.gate.denials(tenant, plugin)
+    }
+
+    fn take_usage(&self) -> Vec<(TenantId, UsageRow)> {
+        self.meter.take()
+    }
+
+    fn give_back_usage(&self, tenant: &TenantId, rows: &[UsageRow]) {
+        self.meter.give_back(tenant, rows);
     }
 
     fn health(&self, tenant: &TenantId, plugin: &str) -> Vec<PointHealth> {

@@ -2,7 +2,7 @@
 //! breaker, log, and the rerun after a conflict.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hospes_bindings::hospes::plugin::types;
 use metrics::{counter, histogram};
@@ -105,9 +105,10 @@ impl PluginHost {
         let slot = self.sandbox.slot(enabled.tenant.as_str()).await?;
         let started = Instant::now();
         let invocation = Invocation::new(beginning, attempt);
-        let (invocation, outcome) = Box::pin(invoke(&self.sandbox, &loaded, invocation, call)).await;
+        let (mut invocation, outcome) = Box::pin(invoke(&self.sandbox, &loaded, invocation, call)).await;
         drop(slot);
-        self.meter(&invocation, started, outcome.as_ref().err());
+        invocation.took(started.elapsed());
+        self.measure(&invocation, outcome.as_ref().err());
         self.write_denials(enabled, invocation.denied()).await;
         match outcome {
             Ok(answer) => {
@@ -274,7 +275,7 @@ impl PluginHost {
         Err(Error::PluginFailed { plugin, code: FailureCode::Paused, message })
     }
 
-    pub(super) fn meter(&self, invocation: &Invocation, started: Instant, failure: Option<&Failure>) {
+    pub(super) fn measure(&self, invocation: &Invocation, failure: Option<&Failure>) {
         let point = invocation.point.as_str();
         let plugin = &invocation.enabled.plugin;
         let outcome = match failure {
@@ -285,6 +286,7 @@ impl PluginHost {
             Some(Failure::Host(_)) => "host",
         };
         let usage = invocation.usage;
+        self.meter.count(invocation, matches!(failure, Some(Failure::Stopped { .. })));
         if failure.is_none() {
             let key =
                 (invocation.enabled.tenant.clone(), Arc::clone(&invocation.enabled.plugin), invocation.point);
@@ -294,13 +296,14 @@ impl PluginHost {
         counter!(PLUGIN_CALLS, "plugin" => name(), "point" => point, "outcome" => outcome).increment(1);
         counter!(PLUGIN_FUEL, "plugin" => name(), "point" => point).increment(usage.fuel);
         histogram!(PLUGIN_SECONDS, "plugin" => name(), "point" => point)
-            .record(started.elapsed().as_secs_f64());
+            .record(Duration::from_micros(usage.micros).as_secs_f64());
     }
 
     /// The health of a plugin's extension points in this process.
     pub(super) fn points(&self, tenant: &TenantId, plugin: &str) -> Vec<PointHealth> {
         let points = Point::ALL.iter().map(|point| {
             let health = self.breakers.health(tenant, plugin, *point);
+            let [p50_us, p99_us] = health.recent.percentiles([50, 99]);
             PointHealth {
                 point: point.as_str(),
                 runs: health.runs,
@@ -308,6 +311,8 @@ impl PluginHost {
                 failures_in_a_row: health.in_a_row,
                 fuel: health.fuel,
                 last_fuel: health.last_fuel,
+                p50_us,
+                p99_us,
                 fuel_budget: point.budget(1).fuel,
                 paused_until: health.open_until.filter(|_| has_breaker(*point)),
             }

@@ -16,6 +16,7 @@ mod sheet_text;
 pub mod steps;
 pub mod trust;
 pub mod upgrade;
+pub mod usage;
 
 use std::sync::Arc;
 
@@ -176,6 +177,10 @@ pub struct PointHealth {
     pub fuel: u64,
     /// Fuel that the last run has burnt.
     pub last_fuel: u64,
+    /// Microseconds that half of the last runs took at most, waiting included.
+    pub p50_us: u32,
+    /// The same for 99 of 100.
+    pub p99_us: u32,
     /// Fuel that one run may burn.
     pub fuel_budget: u64,
     /// Until when it is not called after repeated failures.
@@ -321,6 +326,12 @@ pub trait Plugins: Send + Sync + 'static {
 
     /// What a plugin was denied, as far as this process has not written it down yet.
     fn denials(&self, tenant: &TenantId, plugin: &str) -> Vec<Denial>;
+
+    /// What was used on this server and is not written down yet; whoever takes it must write it.
+    fn take_usage(&self) -> Vec<(TenantId, usage::UsageRow)>;
+
+    /// Takes back what could not be written.
+    fn give_back_usage(&self, tenant: &TenantId, rows: &[usage::UsageRow]);
 
     /// How the extension points of a plugin have fared in this process.
     fn health(&self, tenant: &TenantId, plugin: &str) -> Vec<PointHealth>;
