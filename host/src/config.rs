@@ -11,6 +11,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::domain::manifest::BudgetWish;
 use crate::{files, vault};
 pub use settings::{SETTINGS, Setting};
 
@@ -103,6 +104,8 @@ pub struct Config {
     pub outside: Outside,
     /// Which packages are installed.
     pub plugins_trust: PluginTrust,
+    /// What one call of a plugin may use at most.
+    pub ceilings: BudgetWish,
     /// How many days events are kept: how far back the change feed goes.
     pub event_days: u32,
     /// Where metrics are served, if on a listener of their own.
@@ -307,6 +310,7 @@ impl Reader {
         let unsafe_durability = self.read("database.allow_unsafe_durability", |text| text.parse().ok());
         let limits = self.limits();
         let outside = self.outside();
+        let ceilings = self.ceilings();
         let event_days = self.read("retention.event_days", |text| bounded(text, 1, 3_650));
         let plugins_trust = self.read("plugins.trust", parse_trust);
         let metrics_listen = self.read_optional("metrics.listen", |text| text.parse().ok());
@@ -331,6 +335,7 @@ impl Reader {
             limits: limits?,
             outside: outside?,
             plugins_trust: plugins_trust?,
+            ceilings: ceilings?,
             event_days: event_days?,
             metrics_listen: metrics_listen?,
             metrics_token: metrics_token?,
@@ -355,6 +360,28 @@ impl Reader {
             tenant_requests_per_minute: tenant?,
             connections_max: connections?,
             head_s: head?,
+        })
+    }
+
+    fn ceilings(&mut self) -> Option<BudgetWish> {
+        let bytes = |text: &str| parse_bytes(text).and_then(|bytes| u64::try_from(bytes).ok());
+        let memory = |text: &str| bytes(text).filter(|bytes| *bytes >= 1 << 20);
+        let fuel = |text: &str| text.parse().ok().filter(|fuel: &u64| *fuel >= 1_000_000);
+        let fuel = self.read_optional("plugins.fuel_max", fuel);
+        let memory_bytes = self.read_optional("plugins.memory_bytes_max", memory);
+        let calls = self.read_optional("plugins.calls_max", |text| bounded(text, 1, 10_000));
+        let rows = self.read_optional("plugins.rows_max", |text| bounded(text, 1, 100_000));
+        let bytes = self.read_optional("plugins.bytes_max", bytes);
+        let outbound_requests = self.read_optional("plugins.requests_max", |text| bounded(text, 0, 1_000));
+        let log_lines = self.read_optional("plugins.log_lines_max", |text| bounded(text, 0, 1_000));
+        Some(BudgetWish {
+            fuel: fuel?,
+            memory_bytes: memory_bytes?,
+            calls: calls?,
+            rows: rows?,
+            bytes: bytes?,
+            outbound_requests: outbound_requests?,
+            log_lines: log_lines?,
         })
     }
 

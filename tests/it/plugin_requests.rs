@@ -340,6 +340,17 @@ both_engines! {
         assert!(told["answers"].as_array().unwrap().iter().all(|told| told["status"] == 204), "{told}");
     }
 
+    async fn a_manifest_says_how_much_one_call_may_use(database: TestDb) {
+        let scene = Scene::start(database, well).await;
+        let body = json!({ "requests": vec![json!({}); 8], "rounds": 2, "lines": 5 });
+        let told = scene.rig.act("caller", "send", body).await.unwrap().body;
+        assert!(told["refused"].as_str().unwrap().contains("12 requests"), "{told}");
+        assert_eq!(scene.receiver.connections(), 8);
+        let log = scene.rig.log("caller").await;
+        assert_eq!(log.iter().filter(|line| line.contains("line ")).count(), 3, "{log:?}");
+        assert!(log.iter().any(|line| line.contains("log_limit")), "{log:?}");
+    }
+
     async fn without_the_operators_key_no_credential_is_kept(database: TestDb) {
         let app = TestApp::reaching(database, Outbound::default()).await;
         let mut core = hospes::ops::Core::new(app.database.db.clone(), app.clock.clone(), Arc::new(hospes::ids::RandomIds::default()));

@@ -191,6 +191,7 @@ fn core(config: &Config, db: Db) -> Outcome<Arc<Core>> {
     let mut core = Core::new(db, Arc::new(SystemClock), Arc::new(RandomIds::default()));
     core.outbound = outbound(&config.outside)?;
     core.vault = vault(&config.outside);
+    core.ceilings = config.ceilings;
     core.public_url.clone_from(&config.public_url);
     core.trust = match config.plugins_trust {
         PluginTrust::KnownPublishers => TrustPolicy::KnownPublishers,

@@ -39,6 +39,7 @@ use crate::db::Db;
 use crate::domain::actor::{Actor, Visibility};
 use crate::domain::check::Faults;
 use crate::domain::code::{Reason, RecordKind};
+use crate::domain::manifest::BudgetWish;
 use crate::domain::permission::Permission;
 use crate::domain::query::CONDITIONS_MAX;
 use crate::domain::trust::TrustPolicy;
@@ -68,6 +69,8 @@ pub struct Core {
     pub vault: Vault,
     /// Contents of files.
     pub blobs: Blobs,
+    /// What the operator lets one call of a plugin use at most; what is absent is the host's own ceiling.
+    pub ceilings: BudgetWish,
     /// The address by which others reach the server, if the operator has told it.
     pub public_url: Option<String>,
     /// Which packages come in.
@@ -90,6 +93,7 @@ impl Core {
             outbound: Outbound::default(),
             vault: Vault::default(),
             blobs: Blobs::default(),
+            ceilings: BudgetWish::default(),
             public_url: None,
             trust: TrustPolicy::UnsignedAllowed,
             plugins: OnceLock::new(),

@@ -27,6 +27,7 @@ pub(super) struct Health {
     pub(super) failures: u64,
     pub(super) fuel: u64,
     pub(super) last_fuel: u64,
+    pub(super) fuel_budget: u64,
     pub(super) in_a_row: u32,
     pub(super) open_until: Option<Timestamp>,
     pub(super) recent: Recent,
@@ -95,6 +96,7 @@ impl Breakers {
             health.recent.add(usage.micros);
             health.fuel += usage.fuel;
             health.last_fuel = usage.fuel;
+            health.fuel_budget = usage.fuel_budget;
             health.in_a_row = 0;
             health.open_until = None;
         });
@@ -108,6 +110,7 @@ impl Breakers {
             health.recent.add(usage.micros);
             health.fuel += usage.fuel;
             health.last_fuel = usage.fuel;
+            health.fuel_budget = usage.fuel_budget;
             health.in_a_row += 1;
             let opens = health.in_a_row >= FAILURES_MAX;
             if opens {

@@ -10,6 +10,7 @@ use hospes_bindings::hospes::plugin::types;
 use serde_json::Value;
 
 use super::PluginHost;
+use super::budget::Budget;
 use super::buffer::Buffer;
 use super::call::{Answer, Call, Failure, invoke};
 use super::host::{Abort, Answered, Refusal, parse_document};
@@ -158,7 +159,7 @@ impl PluginHost {
 
 /// Whether a callee broke off because its caller has left it too little: then it has not failed.
 fn is_starved(callee: &Invocation, code: &FailureCode) -> bool {
-    let own = Point::Functions.budget(1);
+    let own = Budget::of_plugin(&callee.enabled, Point::Functions, 1, &callee.core);
     let is_short = callee.budget.fuel < own.fuel || callee.budget.ticks < own.ticks;
     is_short && matches!(code, FailureCode::Fuel { .. } | FailureCode::Deadline { .. })
 }

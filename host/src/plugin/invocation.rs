@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use wasmtime::ResourceLimiter;
 
 use super::PluginHost;
+use super::budget::Budget;
 use super::buffer::Buffer;
-use super::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
+use super::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 use super::gate::{Gate, Refused};
 use super::registry::Enabled;
 use crate::clock::Timestamp;
@@ -18,64 +19,10 @@ use crate::domain::actor::Actor;
 use crate::domain::point::Point;
 use crate::ops::Core;
 
-/// Lines of one invocation that are kept.
-pub(super) const LOG_LINES_MAX: usize = 100;
-/// Bytes of documents and values that one invocation moves, both ways together.
-const BYTES_MAX: usize = 32 << 20;
+/// Lines of one invocation that are kept, unless its budget says otherwise.
+pub(super) const LOG_LINES_MAX: u32 = 100;
 /// Bytes of one line that are kept.
 pub(super) const LOG_LINE_BYTES_MAX: usize = 1_024;
-
-/// What an invocation may use. A fuel unit is about one WebAssembly instruction;
-/// the same run always burns the same fuel.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Budget {
-    pub(super) fuel: u64,
-    /// Epoch ticks of 10 ms on the CPU.
-    pub(super) ticks: u64,
-    /// With waiting for the database.
-    pub(super) wall: Duration,
-    pub(super) calls: u32,
-    pub(super) rows_read: u32,
-    pub(super) rows_written: u32,
-    /// Requests to other servers.
-    pub(super) requests: u32,
-    /// Bytes of documents and values, read and written together.
-    pub(super) bytes: usize,
-}
-
-impl Point {
-    /// The budget for `items` inputs: a batch of events gets more than one event.
-    pub(super) fn budget(self, items: u32) -> Budget {
-        let (fuel, ticks, wall_ms, calls, rows_read, rows_written) = match self {
-            Self::Hooks => (11_000_000, 10, 1_000, 20, 500, 0),
-            Self::Panels => (100_000_000, 50, 2_000, 50, 2_000, 0),
-            Self::Scoring => (200_000_000, 100, 5_000, 50, 2_000, 0),
-            // A function has what is left of its caller's budget, and no more than an action.
-            Self::Actions | Self::Routes | Self::Steps | Self::Functions => {
-                (500_000_000, 200, 10_000, 200, 5_000, 2_000)
-            }
-            Self::Events => (200_000_000, 300, 20_000, 200, 20_000, 5_000),
-            Self::Lifecycle | Self::Jobs => (4_000_000_000, 1_000, 30_000, 1_000, 20_000, 10_000),
-        };
-        let requests = match self {
-            Self::Hooks | Self::Panels | Self::Scoring => 0,
-            Self::Actions | Self::Routes | Self::Steps | Self::Functions => 20,
-            Self::Events => 50,
-            Self::Lifecycle | Self::Jobs => 200,
-        };
-        let more = if self == Self::Events { items } else { 0 };
-        Budget {
-            fuel: fuel + u64::from(more) * 20_000_000,
-            ticks: ticks + u64::from(more),
-            wall: Duration::from_millis(wall_ms),
-            calls: calls + more * 20,
-            rows_read,
-            rows_written,
-            requests: requests + more,
-            bytes: BYTES_MAX,
-        }
-    }
-}
 
 /// What an invocation has used.
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,6 +30,8 @@ pub(super) struct Usage {
     pub(super) fuel: u64,
     /// From its beginning to its end, waiting included.
     pub(super) micros: u64,
+    /// What it might have burnt.
+    pub(super) fuel_budget: u64,
     pub(super) calls: u32,
     pub(super) rows_read: u32,
     pub(super) rows_written: u32,
@@ -99,16 +48,28 @@ pub(super) struct Line {
 }
 
 /// The lines of one invocation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Log {
     pub(super) lines: Vec<Line>,
     pub(super) dropped: u32,
+    lines_max: usize,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self::of(LOG_LINES_MAX)
+    }
 }
 
 impl Log {
+    fn of(lines_max: u32) -> Self {
+        let lines_max = usize::try_from(lines_max).unwrap_or(usize::MAX);
+        Self { lines: Vec::new(), dropped: 0, lines_max }
+    }
+
     /// Keeps a line, cut, on one line of text, and without control characters.
     pub(super) fn push(&mut self, level: &'static str, code: Option<&'static str>, message: &str) {
-        if self.lines.len() >= LOG_LINES_MAX {
+        if self.lines.len() >= self.lines_max {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }
@@ -186,7 +147,7 @@ impl Invocation {
     pub(super) fn new(beginning: &Beginning, attempt: u32) -> Self {
         let Beginning { core, gate, host, enabled, actor, origin, point, may_write, items, .. } = beginning;
         let Beginning { attempt: first, now, seed, .. } = beginning;
-        let budget = point.budget(*items);
+        let budget = Budget::of_plugin(enabled, *point, *items, core);
         Self {
             core: Arc::clone(core),
             gate: Arc::clone(gate),
@@ -198,13 +159,13 @@ impl Invocation {
             point: *point,
             may_write: *may_write,
             budget,
-            usage: Usage::default(),
+            usage: Usage { fuel_budget: budget.fuel, ..Usage::default() },
             attempt: first + attempt,
             now: *now,
             seed: *seed,
             buffer: Buffer::default(),
-            log: Log::default(),
-            limits: Limits::default(),
+            log: Log::of(budget.log_lines),
+            limits: Limits { memory: budget.memory, met: None },
             ticks_left: budget.ticks,
             until: Instant::now() + budget.wall,
             called_fuel: 0,
@@ -230,11 +191,13 @@ impl Invocation {
         buffer: Buffer,
         fuel: u64,
     ) -> Self {
-        let own = Point::Functions.budget(1);
+        let own = Budget::of_plugin(&enabled, Point::Functions, 1, &caller.core);
         let budget = Budget {
             fuel: own.fuel.min(fuel),
             ticks: own.ticks.min(caller.ticks_left),
             wall: own.wall.min(caller.wall_left()),
+            memory: own.memory,
+            log_lines: own.log_lines,
             ..caller.budget
         };
         let mut chain = caller.chain.clone();
@@ -250,7 +213,7 @@ impl Invocation {
             point: Point::Functions,
             may_write: caller.may_write,
             budget,
-            usage: Usage { fuel: 0, ..caller.usage },
+            usage: Usage { fuel: 0, fuel_budget: budget.fuel, ..caller.usage },
             attempt: caller.attempt,
             now: caller.now,
             // Another one for each call, and the same again when the chain runs again.
@@ -260,8 +223,8 @@ impl Invocation {
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1),
             buffer,
-            log: Log::default(),
-            limits: Limits::default(),
+            log: Log::of(budget.log_lines),
+            limits: Limits { memory: budget.memory, met: None },
             ticks_left: budget.ticks,
             until: Instant::now() + budget.wall,
             called_fuel: 0,
@@ -271,7 +234,8 @@ impl Invocation {
 
     /// Counts what a callee has used as used by this invocation too.
     pub(super) fn count_callee(&mut self, callee: &Self) {
-        self.usage = Usage { fuel: self.usage.fuel, ..callee.usage };
+        let Usage { fuel, fuel_budget, micros, .. } = self.usage;
+        self.usage = Usage { fuel, fuel_budget, micros, ..callee.usage };
         self.ticks_left =
             self.ticks_left.saturating_sub(callee.budget.ticks.saturating_sub(callee.ticks_left));
         self.called_fuel =
@@ -296,8 +260,10 @@ impl Invocation {
 }
 
 /// What a guest may allocate; remembers why it was stopped.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Limits {
+    /// Bytes of each linear memory.
+    memory: usize,
     /// The limit that was met, for the message.
     pub(super) met: Option<&'static str>,
 }
@@ -319,7 +285,7 @@ impl ResourceLimiter for Limits {
         desired: usize,
         _most: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        self.check(desired, MEMORY_BYTES_MAX, "memory")
+        self.check(desired, self.memory, "memory")
     }
 
     fn table_growing(&mut self, _now: usize, desired: usize, _most: Option<usize>) -> wasmtime::Result<bool> {

@@ -10,6 +10,7 @@
 mod actions;
 mod artifact;
 mod breaker;
+mod budget;
 mod buffer;
 mod call;
 mod commit;

@@ -313,7 +313,7 @@ impl PluginHost {
                 last_fuel: health.last_fuel,
                 p50_us,
                 p99_us,
-                fuel_budget: point.budget(1).fuel,
+                fuel_budget: health.fuel_budget,
                 paused_until: health.open_until.filter(|_| has_breaker(*point)),
             }
         });

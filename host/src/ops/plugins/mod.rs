@@ -181,7 +181,7 @@ pub struct PointHealth {
     pub p50_us: u32,
     /// The same for 99 of 100.
     pub p99_us: u32,
-    /// Fuel that one run may burn.
+    /// Fuel that the last run might have burnt.
     pub fuel_budget: u64,
     /// Until when it is not called after repeated failures.
     #[schema(value_type = Option<String>, format = DateTime)]

@@ -165,6 +165,10 @@ impl Invocation {
         if *used > budget {
             return Err(limit(format!("{budget} rows {verb} by one invocation")));
         }
+        let rows = self.usage.rows_read.saturating_add(self.usage.rows_written);
+        if rows > self.budget.rows {
+            return Err(limit(format!("{} rows of one invocation", self.budget.rows)));
+        }
         let items = u32::try_from(count.max(1)).unwrap_or(u32::MAX);
         if !self.gate.take(&self.enabled, grant, items, self.core.now()) {
             let told = format!("the rate of the grant `{grant}`");

@@ -15,6 +15,16 @@ struct Caller;
 
 impl Actions for Caller {
     fn run(_action: &str, _target: Subject, input: Value) -> Result<Outcome> {
+        for line in 0..input["lines"].as_u64().unwrap_or(0) {
+            log::info(&format!("line {line}"));
+        }
+        for _ in 1..input["rounds"].as_u64().unwrap_or(1) {
+            let requests = input["requests"].as_array().into_iter().flatten().map(request).collect();
+            if let Err(error) = http::send_many(requests) {
+                let body = json!({ "refused": format!("{error:?}") });
+                return Ok(Outcome { message: "done".to_owned(), body });
+            }
+        }
         let requests = input["requests"].as_array().into_iter().flatten().map(request).collect();
         let body = match http::send_many(requests) {
             Ok(answers) => json!({ "answers": answers.into_iter().map(shown).collect::<Vec<_>>() }),
