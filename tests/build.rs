@@ -4,8 +4,7 @@ use std::error::Error;
 
 use hospes_plugin_build::Builder;
 
-const GUESTS: [&str; 7] =
-    ["caller", "courier", "hostile", "probe", "spy", "stranger", "ungranted"];
+const GUESTS: [&str; 7] = ["caller", "courier", "hostile", "probe", "spy", "stranger", "ungranted"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let builder = Builder::new(1)?;

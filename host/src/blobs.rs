@@ -136,7 +136,8 @@ fn subfolder(parent: &Dir, name: &str) -> io::Result<Dir> {
 /// Puts the names in a folder on the disk.
 #[cfg(unix)]
 fn sync(folder: &Dir) -> io::Result<()> {
-    folder.try_clone()?.into_std_file().sync_all()
+    // Opened again, because a folder's own handle only leads to names and cannot be flushed.
+    folder.open(".")?.sync_all()
 }
 
 #[cfg(not(unix))]

@@ -11,7 +11,6 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::domain::manifest::BudgetWish;
 use crate::{files, vault};
 pub use settings::{SETTINGS, Setting};
 
@@ -75,6 +74,25 @@ pub enum PluginTrust {
     UnsignedAllowed,
 }
 
+/// What one call of a plugin may use at most; what is absent is the host's own ceiling.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ceilings {
+    /// Units of fuel.
+    pub fuel: Option<u64>,
+    /// Bytes of linear memory.
+    pub memory_bytes: Option<u64>,
+    /// Host calls.
+    pub calls: Option<u32>,
+    /// Rows, read and written together.
+    pub rows: Option<u32>,
+    /// Bytes of documents and values, read and written together.
+    pub bytes: Option<u64>,
+    /// Requests to other hosts.
+    pub outbound_requests: Option<u32>,
+    /// Lines of the log.
+    pub log_lines: Option<u32>,
+}
+
 /// A server's settings, all checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -105,7 +123,7 @@ pub struct Config {
     /// Which packages are installed.
     pub plugins_trust: PluginTrust,
     /// What one call of a plugin may use at most.
-    pub ceilings: BudgetWish,
+    pub ceilings: Ceilings,
     /// How many days events are kept: how far back the change feed goes.
     pub event_days: u32,
     /// Where metrics are served, if on a listener of their own.
@@ -363,7 +381,7 @@ impl Reader {
         })
     }
 
-    fn ceilings(&mut self) -> Option<BudgetWish> {
+    fn ceilings(&mut self) -> Option<Ceilings> {
         let bytes = |text: &str| parse_bytes(text).and_then(|bytes| u64::try_from(bytes).ok());
         let memory = |text: &str| bytes(text).filter(|bytes| *bytes >= 1 << 20);
         let fuel = |text: &str| text.parse().ok().filter(|fuel: &u64| *fuel >= 1_000_000);
@@ -374,7 +392,7 @@ impl Reader {
         let bytes = self.read_optional("plugins.bytes_max", bytes);
         let outbound_requests = self.read_optional("plugins.requests_max", |text| bounded(text, 0, 1_000));
         let log_lines = self.read_optional("plugins.log_lines_max", |text| bounded(text, 0, 1_000));
-        Some(BudgetWish {
+        Some(Ceilings {
             fuel: fuel?,
             memory_bytes: memory_bytes?,
             calls: calls?,

@@ -84,7 +84,7 @@ both_engines! {
         rig.enable_with(A, Some(vec![Grant::KvOwn]), json!({})).await.unwrap();
         let ungranted = rig.script(A, json!([["call", B, []]])).await.unwrap();
         assert_eq!(ungranted, json!([error("denied: plugins:call")]));
-        rig.enable(guests::COURIER).await;
+        rig.enable_with(A, Some(vec![Grant::KvOwn, Grant::PluginsCall]), json!({})).await.unwrap();
 
         rig.enable_with(B, Some(vec![Grant::KvOwn]), json!({})).await.unwrap();
         let unserved = rig.script(A, json!([["call", B, []]])).await.unwrap();
@@ -99,7 +99,7 @@ both_engines! {
         rig.couriers("ab").await;
         let id = rig.customer.to_string();
         let script = json!([["call", B, [["rename", id, "Renamed"]]]]);
-        let reader = Actor { allowed: Some([Permission::CustomerRead].into()), ..rig.actor.clone() };
+        let reader = Actor { allowed: Some([Permission::CustomerRead, Permission::PluginAct].into()), ..rig.actor.clone() };
         let refused = rig.script_as(&reader, script.clone()).await.unwrap();
         assert_eq!(refused[0][0], error("denied: customer:write"), "{refused}");
         let agent = Actor { roles: vec![Role::Owner], ..rig.actor.clone() };

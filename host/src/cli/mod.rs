@@ -7,6 +7,7 @@ mod admin;
 mod args;
 mod data;
 mod demo;
+mod flags;
 mod logs;
 mod output;
 mod packing;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::admin::{finish, operator};
-use super::args::{Component, Plugin, Trust};
+use super::args::{Component, Plugin, TenantPlugin, Trust};
 use super::output::{Failure, Outcome, say};
 use super::packing;
 use super::server::{connect_plugins, open_command_core};
@@ -58,12 +58,28 @@ pub(super) async fn run(command: Plugin) -> Outcome {
             install(&core, &component).await?;
             finish(&core).await
         }
-        Plugin::List { words, tenant, settings } => {
+        Plugin::OfTenant(command) => run_for_tenant(command).await,
+        Plugin::Workshop(command) => Box::pin(workshop::run(command)).await,
+    }
+}
+
+async fn run_for_tenant(command: TenantPlugin) -> Outcome {
+    match command {
+        TenantPlugin::List { words, tenant, settings } => {
             let core = open(&settings.load()?).await?;
             list(&core, &operator(&core, &tenant).await?, &words.join(" ")).await?;
             finish(&core).await
         }
-        Plugin::Enable { name, tenant, version, grants, all_grants, backfill, settings_file, settings } => {
+        TenantPlugin::Enable {
+            name,
+            tenant,
+            version,
+            grants,
+            all_grants,
+            backfill,
+            settings_file,
+            settings,
+        } => {
             let core = open(&settings.load()?).await?;
             let actor = operator(&core, &tenant).await?;
             let settings = settings_file.as_deref().map(read_json).transpose()?;
@@ -71,33 +87,32 @@ pub(super) async fn run(command: Plugin) -> Outcome {
             enable(&core, &actor, &name, NewEnablement { version, grants, settings, backfill }).await?;
             finish(&core).await
         }
-        Plugin::Disable { name, tenant, settings } => {
+        TenantPlugin::Disable { name, tenant, settings } => {
             let core = open(&settings.load()?).await?;
             let actor = operator(&core, &tenant).await?;
             enablement::disable(&core, &actor, &name, None).await?;
             say(format_args!("disabled {name}; its data stays"))?;
             finish(&core).await
         }
-        Plugin::Grants { name, tenant, settings } => {
+        TenantPlugin::Grants { name, tenant, settings } => {
             let core = open(&settings.load()?).await?;
             show_grants(&core, &operator(&core, &tenant).await?, &name).await?;
             finish(&core).await
         }
-        Plugin::Logs { name, tenant, follow, lines, settings } => {
+        TenantPlugin::Logs { name, tenant, follow, lines, settings } => {
             let core = open(&settings.load()?).await?;
             let actor = operator(&core, &tenant).await?;
             plugin_log::tell(&core, &actor, &name, lines, follow).await?;
             finish(&core).await
         }
-        Plugin::Workshop(command) => Box::pin(workshop::run(command)).await,
-        Plugin::Usage { tenant, from, to, settings } => {
+        TenantPlugin::Usage { tenant, from, to, settings } => {
             let core = open(&settings.load()?).await?;
             let actor = operator(&core, &tenant).await?;
             let text = usage::export(&core, &actor, &usage::Days { from, to }).await?;
             text.lines().try_for_each(say)?;
             finish(&core).await
         }
-        Plugin::Settings { name, tenant, set, settings } => {
+        TenantPlugin::Settings { name, tenant, set, settings } => {
             let core = open(&settings.load()?).await?;
             let actor = operator(&core, &tenant).await?;
             show_settings(&core, &actor, &name, set.as_deref()).await?;

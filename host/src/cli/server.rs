@@ -11,8 +11,9 @@ use super::logs;
 use super::output::{Failure, Outcome, say};
 use crate::app::App;
 use crate::clock::SystemClock;
-use crate::config::{Config, DatabaseUrl, Outside, PluginTrust, Secret};
+use crate::config::{Ceilings, Config, DatabaseUrl, Outside, PluginTrust, Secret};
 use crate::db::{self, Db};
+use crate::domain::manifest::BudgetWish;
 use crate::domain::trust::TrustPolicy;
 use crate::files::{self, ARTEFACT_KEY_BYTES, DataFolder};
 use crate::http;
@@ -187,11 +188,16 @@ fn make_folder(config: &Config) -> Outcome {
     Ok(())
 }
 
+fn ceilings(config: &Ceilings) -> BudgetWish {
+    let Ceilings { fuel, memory_bytes, calls, rows, bytes, outbound_requests, log_lines } = *config;
+    BudgetWish { fuel, memory_bytes, calls, rows, bytes, outbound_requests, log_lines }
+}
+
 fn core(config: &Config, db: Db) -> Outcome<Arc<Core>> {
     let mut core = Core::new(db, Arc::new(SystemClock), Arc::new(RandomIds::default()));
     core.outbound = outbound(&config.outside)?;
     core.vault = vault(&config.outside);
-    core.ceilings = config.ceilings;
+    core.ceilings = ceilings(&config.ceilings);
     core.public_url.clone_from(&config.public_url);
     core.trust = match config.plugins_trust {
         PluginTrust::KnownPublishers => TrustPolicy::KnownPublishers,
