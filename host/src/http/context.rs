@@ -1,10 +1,10 @@
 //! What surrounds every request: its id, its language, its log line and the writing of problems.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument as _;
@@ -13,7 +13,6 @@ use super::HttpState;
 use super::limits::Rate;
 use super::problem::{self, Problem};
 use crate::domain::actor::{Locale, Once};
-use crate::metrics::{HTTP_REQUESTS, HTTP_RUNNING, HTTP_SECONDS};
 
 /// The header of a request's id.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -95,11 +94,10 @@ pub(super) async fn surround(State(state): State<HttpState>, mut request: Reques
     let method = request.method().clone();
     let is_read = matches!(method, Method::GET | Method::HEAD);
     let body_bytes_max = state.options.body_bytes_max;
-    let path = request.uri().path().to_owned();
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let span = tracing::info_span!("request", id = %context.id(), %method, path);
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let span = tracing::info_span!("request", id = %context.id(), %method, path = request.uri().path());
     async move {
-        let running = Running::begin();
+        let running = state.meters.begin();
         let began = Instant::now();
         let mut response = next.run(request).await;
         super::add_headers(response.headers_mut(), &state.options);
@@ -107,7 +105,7 @@ pub(super) async fn surround(State(state): State<HttpState>, mut request: Reques
         let taken = began.elapsed();
         drop(running);
         let status = response.status();
-        count(&method, route, status, taken);
+        state.meters.count((&method, route.as_ref()), status, taken);
         tracing::info!(status = status.as_u16(), took_ms = taken.as_secs_f64() * 1e3, "answered");
         if context.was_replayed() {
             response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
@@ -122,33 +120,6 @@ pub(super) async fn surround(State(state): State<HttpState>, mut request: Reques
     }
     .instrument(span)
     .await
-}
-
-/// One of the requests that are being answered, also one whose client has gone away.
-struct Running;
-
-impl Running {
-    fn begin() -> Self {
-        metrics::gauge!(HTTP_RUNNING).increment(1.0);
-        Self
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        metrics::gauge!(HTTP_RUNNING).decrement(1.0);
-    }
-}
-
-fn count(method: &Method, route: Option<String>, status: StatusCode, taken: Duration) {
-    // A client may make up methods; a series for each would have no end.
-    let known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
-    let method = if known.contains(method) { method.to_string() } else { "other".to_owned() };
-    let route = route.unwrap_or_else(|| "unknown".to_owned());
-    let status = status.as_str().to_owned();
-    metrics::histogram!(HTTP_SECONDS, "method" => method.clone(), "route" => route.clone())
-        .record(taken.as_secs_f64());
-    metrics::counter!(HTTP_REQUESTS, "method" => method, "route" => route, "status" => status).increment(1);
 }
 
 fn write_problem(

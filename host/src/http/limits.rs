@@ -3,6 +3,7 @@
 //! Each server counts for itself. A burst may be as large as a window's quota; after
 //! it the quota comes back evenly.
 
+use std::hash::Hash;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -17,11 +18,14 @@ use super::problem::ProblemKind;
 use super::{HttpState, Problem};
 use crate::domain::actor::Actor;
 use crate::domain::code::Reason;
+use crate::domain::ids::TenantId;
 
-/// After this many requests the counters of those who have been quiet are dropped.
+/// After this many requests the counters of those who have been quiet are dropped: so many more than
+/// there are senders at a time is the most that is kept.
 const SWEEP_REQUESTS: u32 = 10_000;
-/// Counters at most; beyond it the quiet ones are dropped at once.
-const COUNTERS_MAX: usize = 100_000;
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 /// So many requests in so many seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,30 +56,34 @@ impl RateLimit {
     }
 }
 
-type Limiter = RateLimiter<String, DefaultKeyedStateStore<String>, DefaultClock, StateInformationMiddleware>;
+type Limiter<K> = RateLimiter<K, DefaultKeyedStateStore<K>, DefaultClock, StateInformationMiddleware>;
 
 /// The counters of a server.
 pub(super) struct Limits {
-    principal: (RateLimit, Limiter),
-    tenant: (RateLimit, Limiter),
+    principal: (RateLimit, Limiter<String>),
+    tenant: (RateLimit, Limiter<TenantId>),
     requests: AtomicU32,
 }
 
 impl Limits {
     pub(super) fn new(principal: RateLimit, tenant: RateLimit) -> Self {
-        let limiter = |limit: RateLimit| {
-            (limit, RateLimiter::keyed(limit.quota()).with_middleware::<StateInformationMiddleware>())
-        };
-        Self { principal: limiter(principal), tenant: limiter(tenant), requests: AtomicU32::new(0) }
+        Self {
+            principal: (principal, limiter(principal)),
+            tenant: (tenant, limiter(tenant)),
+            requests: AtomicU32::new(0),
+        }
     }
 
     fn sweep(&self) {
-        let full = self.principal.1.len() > COUNTERS_MAX;
-        if self.requests.fetch_add(1, Ordering::Relaxed).is_multiple_of(SWEEP_REQUESTS) || full {
+        if self.requests.fetch_add(1, Ordering::Relaxed).is_multiple_of(SWEEP_REQUESTS) {
             self.principal.1.retain_recent();
             self.tenant.1.retain_recent();
         }
     }
+}
+
+fn limiter<K: Clone + Eq + Hash>(limit: RateLimit) -> Limiter<K> {
+    RateLimiter::keyed(limit.quota()).with_middleware::<StateInformationMiddleware>()
 }
 
 /// What a client may still do, for the `RateLimit-*` headers of every answer.
@@ -89,10 +97,8 @@ pub(super) struct Rate {
 impl Rate {
     pub(super) fn write(self, headers: &mut HeaderMap) {
         let Self { limit, remaining, reset_s } = self;
-        for (name, value) in
-            [("ratelimit-limit", limit), ("ratelimit-remaining", remaining), ("ratelimit-reset", reset_s)]
-        {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
+        for (name, value) in [(LIMIT, limit), (REMAINING, remaining), (RESET, reset_s)] {
+            headers.insert(name, HeaderValue::from(value));
         }
     }
 }
@@ -106,11 +112,14 @@ pub(super) fn check(state: &HttpState, actor: &Actor) -> (Rate, Result<(), Probl
     if refused.is_err() {
         return (own, refused);
     }
-    let (all, refused) = count(&limits.tenant, &actor.tenant.to_string());
+    let (all, refused) = count(&limits.tenant, &actor.tenant);
     if refused.is_err() || all.remaining < own.remaining { (all, refused) } else { (own, Ok(())) }
 }
 
-fn count((limit, limiter): &(RateLimit, Limiter), key: &String) -> (Rate, Result<(), Problem>) {
+fn count<K: Clone + Eq + Hash>(
+    (limit, limiter): &(RateLimit, Limiter<K>),
+    key: &K,
+) -> (Rate, Result<(), Problem>) {
     let full = limit.requests.get();
     match limiter.check_key(key) {
         Ok(snapshot) => {

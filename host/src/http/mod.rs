@@ -23,6 +23,7 @@ mod json;
 mod limits;
 mod live;
 mod me;
+mod meters;
 mod metrics;
 mod openapi;
 mod orders;
@@ -79,6 +80,7 @@ use crate::error::Error;
 use crate::ops::Core;
 use limits::Limits;
 use live::Streams;
+use meters::Meters;
 
 /// What a handler answers; a [`crate::error::Error`] becomes a [`Problem`] with `?`.
 pub type Result<T, E = Problem> = std::result::Result<T, E>;
@@ -129,6 +131,7 @@ pub struct Shared {
     /// Cancelled when the server stops: streams end themselves then.
     pub shutdown: CancellationToken,
     limits: Limits,
+    meters: Meters,
     streams: Arc<Streams>,
 }
 
@@ -145,7 +148,8 @@ impl HttpState {
     #[must_use]
     pub fn new(core: Arc<Core>, options: Options, shutdown: CancellationToken) -> Self {
         let limits = Limits::new(options.principal_limit, options.tenant_limit);
-        Self(Arc::new(Shared { core, options, shutdown, limits, streams: Arc::default() }))
+        let (meters, streams) = (Meters::default(), Arc::default());
+        Self(Arc::new(Shared { core, options, shutdown, limits, meters, streams }))
     }
 
     /// The session cookie's name; browsers take `__Host-` only with HTTPS.
@@ -218,8 +222,9 @@ fn streaming_routes() -> OpenApiRouter<HttpState> {
 async fn answer_soon(State(state): State<HttpState>, request: Request, next: Next) -> Response {
     let known = version::known(&request);
     let answered = async {
-        let request = idempotency::admit(&request).and(Ok(request))?;
-        Ok(next.run(idempotency::fingerprint(&state, request).await?).await)
+        idempotency::admit(&request)?;
+        let request = idempotency::fingerprint(&state, request).await?;
+        Ok::<_, Problem>(next.run(request).await)
     };
     let answered = tokio::time::timeout(state.options.timeout, answered).await;
     let answered = answered.unwrap_or_else(|_elapsed| {
