@@ -169,7 +169,7 @@ both_engines! {
         rig.enable_with(COURIER, Some(vec![Grant::KvOwn]), json!({})).await.unwrap();
         let denied = rig.script(COURIER, json!([["read", "a"], ["write", "a", "2"]])).await.unwrap();
         assert_eq!(denied, json!([{ "error": "denied: files:own" }, { "error": "denied: files:own" }]));
-        rig.enable(guests::COURIER).await;
+        rig.enable_with(COURIER, Some(vec![Grant::FilesOwn]), json!({})).await.unwrap();
         assert_eq!(rig.script(COURIER, json!([["read", "a"]])).await.unwrap(), json!(["1"]));
     }
 

@@ -9,28 +9,23 @@ use std::time::{Duration, Instant, SystemTime};
 use hospes_plugin_build::Speed;
 use tokio_util::sync::CancellationToken;
 
-use super::super::admin::make_up_password;
 use super::super::logs;
 use super::super::output::{Failure, Outcome, say};
 use super::super::server::{Server, stop_signal};
 use super::build::Crate;
+use super::{make_tenant, make_token};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, Sources};
-use crate::domain::actor::{Actor, Locale};
+use crate::domain::actor::Actor;
 use crate::domain::customer::{CustomerKind, NewCustomer};
-use crate::domain::money::Currency;
 use crate::domain::order::NewOrder;
 use crate::domain::parameters::GrantRequest;
-use crate::domain::permission::Role;
-use crate::domain::tenant::NewTenant;
-use crate::domain::token::NewToken;
-use crate::domain::user::Password;
 use crate::error::Error;
 use crate::files::{self, DataFolder, TemporaryFolder};
 use crate::ids::{Ids as _, RandomIds};
 use crate::ops::plugins::enablement::{self, NewEnablement};
 use crate::ops::plugins::packages;
-use crate::ops::{Core, customers, orders, tenants, tokens};
+use crate::ops::{Core, customers, orders, tenants};
 
 const SLUG: &str = "dev";
 /// How often the crate is looked at for an edit.
@@ -91,11 +86,7 @@ impl Local {
             Err(Error::NotFound { .. }) => fill(&core).await?,
             Err(error) => return Err(error.into()),
         };
-        let roles = vec![Role::Owner];
-        let new =
-            NewToken { name: SLUG.to_owned(), roles, permissions: None, org_unit_id: None, expires_at: None };
-        let made = tokens::create(&core, &actor, new).await?;
-        let token = made.secret.ok_or_else(|| Failure::failed("the token was made before"))?;
+        let token = make_token(&core, &actor, SLUG).await?;
         Ok(Self { core, source, actor, token })
     }
 
@@ -166,18 +157,7 @@ impl Local {
 
 /// A tenant with a few customers, each with an order.
 async fn fill(core: &Core) -> Outcome<Actor> {
-    let new = NewTenant {
-        slug: SLUG.to_owned(),
-        name: "Development".to_owned(),
-        locale: Locale::En,
-        time_zone: "UTC".to_owned(),
-        currency: Currency::parse("USD").expect("three capital letters"),
-        owner_login: "owner".to_owned(),
-        owner_name: "Owner".to_owned(),
-        owner_password: Password::new(make_up_password(&*core.ids)),
-    };
-    let (tenant, _) = tenants::create(core, new).await?;
-    let actor = Actor::operator(tenant.id);
+    let actor = make_tenant(core, (SLUG, "Development")).await?;
     for name in CUSTOMERS {
         let customer =
             customers::create(core, &actor, NewCustomer::named(CustomerKind::Person, name)).await?;

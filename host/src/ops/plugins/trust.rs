@@ -2,6 +2,7 @@
 //!
 //! The operator's business: no tenant decides here, and every step is a line of the server's log.
 
+use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::db::plugins::Package;
 use crate::db::trust as rows;
@@ -35,7 +36,7 @@ pub async fn add_key(core: &Core, publisher: &str, key: &PublicKey) -> Result<Pu
     let mut faults = Faults::default();
     faults.text("/publisher", publisher, PUBLISHER_CHARS_MAX);
     faults.finish()?;
-    let row = key_row(core, publisher, key, "known");
+    let row = key_row(publisher, key, "known", core.now());
     let added = core.db.write_host(row, |tx, row| Box::pin(async move { add(tx, row).await })).await?;
     tracing::info!(key = added.id, added.publisher, "a publisher's key is trusted");
     Ok(added)
@@ -61,13 +62,13 @@ async fn find_key(tx: &mut Tx, id: &str) -> Result<PublisherKey> {
     found.ok_or_else(|| Error::not_found(RecordKind::PublisherKey, id))
 }
 
-fn key_row(core: &Core, publisher: &str, key: &PublicKey, standing: &str) -> PublisherKey {
+fn key_row(publisher: &str, key: &PublicKey, standing: &str, added_at: Timestamp) -> PublisherKey {
     PublisherKey {
         id: key.id(),
         publisher: publisher.to_owned(),
         body: key.to_base64(),
         standing: standing.to_owned(),
-        added_at: core.now(),
+        added_at,
         revoked_at: None,
     }
 }
@@ -207,14 +208,7 @@ pub(super) async fn admit(
     }
     let has_keys = rows::has_keys(tx, publisher).await?;
     if let Verdict::FirstUse(key) = judge(policy, publisher, &standings, has_keys)? {
-        let row = PublisherKey {
-            id: key.id(),
-            publisher: publisher.clone(),
-            body: key.to_base64(),
-            standing: "first_use".to_owned(),
-            added_at: package.installed_at,
-            revoked_at: None,
-        };
+        let row = key_row(publisher, &key, "first_use", package.installed_at);
         rows::insert_key(tx, &row).await?;
     }
     for signature in signatures {

@@ -8,24 +8,18 @@ use serde_json::{Value, json};
 
 use super::protocol::{Enable, Order, Reply};
 use crate::app::App;
-use crate::cli::admin::make_up_password;
 use crate::cli::output::Outcome;
+use crate::cli::workshop::{make_tenant, make_token};
 use crate::clock::{Clock as _, ManualClock, Timestamp};
 use crate::db::plugins::Package;
 use crate::db::{self, Db};
-use crate::domain::actor::{Actor, Locale};
-use crate::domain::money::Currency;
-use crate::domain::permission::Role;
-use crate::domain::tenant::NewTenant;
-use crate::domain::token::NewToken;
-use crate::domain::user::Password;
 use crate::error::Error;
-use crate::files::{ARTEFACT_KEY_BYTES, DataFolder, TemporaryFolder};
+use crate::files::{ARTEFACT_KEY_BYTES, DataFolder, TemporaryFolder, plugin_files};
 use crate::http::{Ask, Door, HttpState, Options, RateLimit, Told};
 use crate::ids::{Ids as _, RandomIds};
 use crate::jobs::rounds::{Report, Rounds};
+use crate::ops::Core;
 use crate::ops::plugins::packages;
-use crate::ops::{Core, tenants, tokens};
 use crate::plugin::{Artifacts, PluginHost, Sandbox};
 
 /// When every test begins.
@@ -59,9 +53,11 @@ impl Stage {
             Some(cache) => artifacts(&DataFolder::open(cache)?, &core)?,
             None => artifacts(folder.folder(), &core)?,
         };
+        core.blobs.keep_in(plugin_files(&folder.folder().path().join("files"))?);
         PluginHost::connect(&core, Arc::new(Sandbox::new()?), artifacts);
         let package = packages::install(&core, component).await?;
-        let token = make_tenant(&core).await?;
+        let owner = make_tenant(&core, ("test", "Test")).await?;
+        let token = make_token(&core, &owner, "test").await?;
         let app = App::new(Arc::clone(&core));
         let options = Options {
             principal_limit: RateLimit::new(REQUESTS_MAX, 60),
@@ -140,28 +136,4 @@ fn artifacts(folder: &DataFolder, core: &Core) -> Outcome<Artifacts> {
     let mut fresh = [0; ARTEFACT_KEY_BYTES];
     core.ids.fill_secret(&mut fresh);
     Ok(Artifacts::new(Some(folder.artefacts()?), folder.artefact_key(fresh)?))
-}
-
-/// A tenant in English, UTC and US dollars, and a token of its owner.
-async fn make_tenant(core: &Core) -> Outcome<String> {
-    let new = NewTenant {
-        slug: "test".to_owned(),
-        name: "Test".to_owned(),
-        locale: Locale::En,
-        time_zone: "UTC".to_owned(),
-        currency: Currency::parse("USD").expect("three capital letters"),
-        owner_login: "owner".to_owned(),
-        owner_name: "Owner".to_owned(),
-        owner_password: Password::new(make_up_password(&*core.ids)),
-    };
-    let (tenant, _) = tenants::create(core, new).await?;
-    let new = NewToken {
-        name: "test".to_owned(),
-        roles: vec![Role::Owner],
-        permissions: None,
-        org_unit_id: None,
-        expires_at: None,
-    };
-    let made = tokens::create(core, &Actor::operator(tenant.id), new).await?;
-    Ok(made.secret.expect("a new token is shown once"))
 }
