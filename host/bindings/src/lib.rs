@@ -7,4 +7,6 @@ wasmtime::component::bindgen!({
     world: "plugin",
     imports: { default: async | trappable },
     exports: { default: async },
+    // For the flight recorder, which keeps what goes over the boundary.
+    additional_derives: [serde::Serialize, serde::Deserialize],
 });
