@@ -129,6 +129,48 @@ impl Vault {
     }
 }
 
+/// A key that is not the operator's: made of others, or chosen for one file.
+pub struct Lock(Zeroizing<[u8; KEY_BYTES]>);
+
+impl Lock {
+    /// A lock that all of `keys`, in this order, are needed to open.
+    #[must_use]
+    pub fn of(keys: &[Opened]) -> Self {
+        let all = Zeroizing::new(keys.iter().flat_map(Opened::expose).copied().collect::<Vec<u8>>());
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
+        derive(&all, &[b"hospes/lock/1"], &mut *key);
+        Self(key)
+    }
+
+    /// A lock with a key of its own.
+    #[must_use]
+    pub fn with(key: [u8; KEY_BYTES]) -> Self {
+        Self(Zeroizing::new(key))
+    }
+
+    /// Seals `plain` for the thing called `name`.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if it is too long.
+    pub fn seal(&self, ids: &dyn Ids, name: &str, plain: &[u8]) -> Result<Vec<u8>> {
+        let mut nonce = [0; NONCE_BYTES];
+        ids.fill_secret(&mut nonce);
+        let payload = Payload { msg: plain, aad: name.as_bytes() };
+        let body = XChaCha20Poly1305::new((&*self.0).into()).encrypt(&XNonce::from(nonce), payload);
+        let body = body.map_err(|_too_long| Error::internal("this is too long to be sealed"))?;
+        Ok([&nonce[..], &body].concat())
+    }
+
+    /// Opens what was sealed for the thing called `name`; nothing if this is another lock, or it was changed.
+    #[must_use]
+    pub fn open(&self, name: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, body) = sealed.split_at_checked(NONCE_BYTES)?;
+        let nonce: [u8; NONCE_BYTES] = nonce.try_into().ok()?;
+        let payload = Payload { msg: body, aad: name.as_bytes() };
+        XChaCha20Poly1305::new((&*self.0).into()).decrypt(&XNonce::from(nonce), payload).ok()
+    }
+}
+
 /// Without a key nothing is kept that must be secret.
 fn key_missing() -> Error {
     let message = "the operator has not set `secrets.key`, without which the server keeps no secrets";
@@ -218,6 +260,18 @@ mod tests {
         let place = Place { tenant: &tenant, row: "a/1" };
         let refused = Vault::default().seal(&ids, place, b"secret");
         assert!(matches!(refused, Err(Error::Refused { code: Reason::SecretsKeyMissing, .. })));
+    }
+
+    #[test]
+    fn a_lock_of_several_keys_opens_with_all_of_them_alone() {
+        let ids = SequentialIds::default();
+        let key = |byte| Opened(Zeroizing::new(vec![byte; KEY_BYTES]));
+        let sealed = Lock::of(&[key(1), key(2)]).seal(&ids, "a", b"plain").unwrap();
+        assert_eq!(Lock::of(&[key(1), key(2)]).open("a", &sealed).unwrap(), b"plain");
+        assert_eq!(Lock::of(&[key(1), key(2)]).open("b", &sealed), None);
+        for others in [vec![key(1)], vec![key(2)], vec![key(1), key(3)], vec![key(2), key(1)], vec![]] {
+            assert_eq!(Lock::of(&others).open("a", &sealed), None);
+        }
     }
 
     #[test]
