@@ -28,6 +28,8 @@ pub mod permission;
 pub mod point;
 pub mod product;
 pub mod query;
+pub mod recording;
+pub mod recording_file;
 pub mod rights;
 pub mod schedule;
 pub mod schema;
