@@ -96,6 +96,7 @@ detail-tenant-suspended = the tenant is suspended
 detail-tried-out = this was only tried
 detail-secrets-key-missing = the operator has not set `secrets.key`, without which the server keeps no secrets
 detail-webhook-failed = the webhook has not taken the event: { $reason }
+detail-recording-erased = a customer whom this recording is about was erased, so that nobody can read it any more
 detail-cursor-expired = the events behind this cursor are no longer kept: read the records again, then begin without a cursor
 detail-cursor-unknown = this cursor is ahead of the feed, as after a restored backup: read the records again, then begin without a cursor
 detail-unknown-address = there is nothing at this address
@@ -208,6 +209,7 @@ fault-missing-export = declares { $export }, but does not export it
 fault-idle-export = exports { $export }, but its manifest declares none
 fault-not-linkable = the component does not fit the contract: { $reason }
 fault-not-compilable = the engine refuses the component: { $reason }
+fault-not-replayable = this cannot be replayed: { $reason }
 fault-no-such-parameter = does not go with this grant
 fault-unknown-name = there is no `{ $name }` here
 
@@ -282,6 +284,7 @@ kind-dead-letter = dead letter
 kind-event = event
 kind-webhook = webhook
 kind-publisher-key = publisher key
+kind-recording = recording
 
 type-string = text
 type-integer = whole number

@@ -96,6 +96,7 @@ detail-tenant-suspended = 该租户已停用
 detail-tried-out = 这只是一次试运行
 detail-secrets-key-missing = 运营方未设置 `secrets.key`；没有它，服务器不保存任何密钥
 detail-webhook-failed = Webhook 未接收该事件：{ $reason }
+detail-recording-erased = 该运行记录涉及的客户数据已被抹除，记录无法再读取
 detail-cursor-expired = 此游标之后的事件已不再保留：请重新读取记录，然后不带游标重新开始
 detail-cursor-unknown = 此游标超前于事件流（例如恢复备份之后）：请重新读取记录，然后不带游标重新开始
 detail-unknown-address = 此地址没有任何内容
@@ -208,6 +209,7 @@ fault-missing-export = 声明了 { $export }，却没有导出
 fault-idle-export = 导出了 { $export }，清单中却没有声明
 fault-not-linkable = 组件与接口约定不符：{ $reason }
 fault-not-compilable = 引擎拒绝该组件：{ $reason }
+fault-not-replayable = 无法重放：{ $reason }
 fault-no-such-parameter = 不适用于该授权
 fault-unknown-name = 这里没有 `{ $name }`
 
@@ -282,6 +284,7 @@ kind-dead-letter = 死信
 kind-event = 事件
 kind-webhook = Webhook
 kind-publisher-key = 发布者密钥
+kind-recording = 运行记录
 
 type-string = 文本
 type-integer = 整数

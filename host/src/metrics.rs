@@ -45,6 +45,9 @@ pub const PLUGIN_RERUNS: &str = "hospes_plugin_reruns_total";
 /// Requests that the host has made for plugins, by plugin and outcome.
 pub const PLUGIN_REQUESTS: &str = "hospes_plugin_http_requests_total";
 
+/// Recordings of plugins' runs, by plugin and outcome: `kept` or `dropped`.
+pub const PLUGIN_RECORDINGS: &str = "hospes_plugin_recordings_total";
+
 /// From a millisecond to ten seconds: what a person notices and what a proxy gives up on.
 const SECONDS: &[f64] = &[0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
 const UNITS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
@@ -121,6 +124,7 @@ fn describe() {
     describe_counter!(PLUGIN_FUEL, "Fuel burnt by plugins, by plugin and extension point");
     describe_counter!(PLUGIN_RERUNS, "Calls of plugins run again after a conflict, by plugin");
     describe_counter!(PLUGIN_REQUESTS, "Requests made for plugins, by plugin and outcome");
+    describe_counter!(PLUGIN_RECORDINGS, "Recordings of plugins' runs, by plugin and outcome");
     describe_gauge!("process_resident_memory_bytes", Unit::Bytes, "Memory of the process");
     describe_gauge!("process_cpu_seconds_total", Unit::Seconds, "Processor time of the process");
     describe_gauge!("process_open_fds", "Open files and sockets of the process");

@@ -59,6 +59,8 @@ mod problems;
 mod process;
 mod products;
 mod real_data;
+mod recorder_replay;
+mod recordings;
 mod scopes;
 mod serving;
 mod signing_in;

@@ -27,6 +27,7 @@ const PREFIXES: &[(&str, &str)] = &[
     ("events", "evt"),
     ("imports", "imp"),
     ("webhooks", "whk"),
+    ("plugin-recordings", "rec"),
 ];
 
 pub(crate) fn document() -> Value {

@@ -94,11 +94,11 @@ both_engines! {
         assert_eq!(pointers, ["/settings/greeting", "/settings/unknown"]);
 
         rig.enable_with(&probe, None, json!({ "greeting": "hi" })).await.unwrap();
-        let patch = EnablementPatch { grants: None, settings: Some(json!({ "greeting": "hello again" })) };
+        let patch = EnablementPatch { grants: None, settings: Some(json!({ "greeting": "hello again" })), recording: None };
         enablement::change(&rig.core, &rig.actor, &probe, patch, Some(1)).await.unwrap();
         assert_eq!(rig.act(&probe, "echo", json!({})).await.unwrap().body["greeting"], "hello again");
 
-        let patch = EnablementPatch { grants: None, settings: None };
+        let patch = EnablementPatch { grants: None, settings: None, recording: None };
         let stale = enablement::change(&rig.core, &rig.actor, &probe, patch, Some(1)).await.unwrap_err();
         assert!(matches!(stale, Error::VersionMismatch { version: 2, .. }));
     }
@@ -129,7 +129,7 @@ both_engines! {
         let probe = rig.enable(guests::PROBE).await;
         rig.act(&probe, "add", json!({ "amount": 5 })).await.unwrap();
         let rest = vec![Grant::SettingsOwn, Grant::KvOwn];
-        let patch = EnablementPatch { grants: Some(requests(rest)), settings: None };
+        let patch = EnablementPatch { grants: Some(requests(rest)), settings: None, recording: None };
         enablement::change(&rig.core, &rig.actor, &probe, patch, None).await.unwrap();
         let denied = rig.act(&probe, "add", json!({ "amount": 5 })).await.unwrap_err();
         assert_eq!(code(&denied), "rejected: denied");
@@ -236,7 +236,7 @@ both_engines! {
             actions::run(&other, &rig.actor, (&probe, "add"), target, json!({ "amount": 1 })).await
         };
         assert_eq!(add().await.unwrap().body["amount"], 1);
-        let patch = EnablementPatch { grants: Some(requests(vec![Grant::SettingsOwn])), settings: None };
+        let patch = EnablementPatch { grants: Some(requests(vec![Grant::SettingsOwn])), settings: None, recording: None };
         enablement::change(&rig.core, &rig.actor, &probe, patch, None).await.unwrap();
         assert!(matches!(add().await.unwrap_err(), Error::Unavailable(_)));
         assert_eq!(code(&add().await.unwrap_err()), "rejected: denied");

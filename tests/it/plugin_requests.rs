@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use crate::outbound::{Scripted, authority};
 use crate::plugin_rig::Rig;
 
-const HOST: &str = "api.example.com:28443";
+pub(crate) const HOST: &str = "api.example.com:28443";
 const PARTNER: &str = "eu.partner.example.com:28443";
-const SECRET: &str = "Bearer sk-ed7c1b0f5a";
+pub(crate) const SECRET: &str = "Bearer sk-ed7c1b0f5a";
 
 /// An address of this machine for one test: the port stands in the guest's manifest.
 fn own_address() -> SocketAddr {
@@ -27,13 +27,16 @@ fn own_address() -> SocketAddr {
 }
 
 /// A server with the guest enabled, and the server of others that every name means.
-struct Scene {
-    rig: Rig,
+pub(crate) struct Scene {
+    pub(crate) rig: Rig,
     receiver: Receiver,
 }
 
 impl Scene {
-    async fn start(database: TestDb, script: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(
+        database: TestDb,
+        script: impl Fn(&Received) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let address = own_address();
         let resolver = Scripted::new(&[&[&*address.ip().to_string()]]);
         Self::reaching(database, (address, Reach::Private, resolver), script).await
@@ -60,11 +63,11 @@ impl Scene {
     }
 
     /// What the guest is answered for one request.
-    async fn send_one(&self, request: Value) -> Value {
+    pub(crate) async fn send_one(&self, request: Value) -> Value {
         self.send(json!([request])).await["answers"][0].clone()
     }
 
-    async fn keep(&self, name: &str, credential: Value) -> StatusCode {
+    pub(crate) async fn keep(&self, name: &str, credential: Value) -> StatusCode {
         let path = format!("/api/v1/plugins/caller/credentials/{name}");
         self.rig.app.owner.put(&path, credential).await.status
     }

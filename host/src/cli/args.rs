@@ -6,6 +6,7 @@ use clap::builder::ValueHint;
 use clap::{Args, Parser, Subcommand};
 
 use super::flags::{ServerSettings, StoreSettings};
+use super::recorder::args::Recorder;
 use super::workshop::args::Workshop;
 use crate::clock::Timestamp;
 use crate::domain::actor::Locale;
@@ -305,6 +306,8 @@ pub(super) enum Plugin {
     },
     #[command(flatten)]
     OfTenant(TenantPlugin),
+    #[command(flatten)]
+    Recorder(Recorder),
     #[command(flatten)]
     Workshop(Workshop),
 }

@@ -13,6 +13,7 @@ mod output;
 mod packing;
 mod plugin;
 mod plugin_log;
+mod recorder;
 mod server;
 mod workshop;
 

@@ -10,7 +10,7 @@ use super::args::{Component, Plugin, TenantPlugin, Trust};
 use super::output::{Failure, Outcome, say};
 use super::packing;
 use super::server::{connect_plugins, open_command_core};
-use super::{plugin_log, workshop};
+use super::{plugin_log, recorder, workshop};
 use crate::config::Config;
 use crate::domain::actor::{Actor, Locale};
 use crate::files;
@@ -59,6 +59,7 @@ pub(super) async fn run(command: Plugin) -> Outcome {
             finish(&core).await
         }
         Plugin::OfTenant(command) => run_for_tenant(command).await,
+        Plugin::Recorder(command) => Box::pin(recorder::run(command)).await,
         Plugin::Workshop(command) => Box::pin(workshop::run(command)).await,
     }
 }
@@ -132,7 +133,7 @@ async fn resume(core: &Core, name: &str, version: &str) -> Outcome {
 }
 
 /// The core with its plugins, the bundled ones installed.
-async fn open(config: &Config) -> Outcome<Arc<Core>> {
+pub(super) async fn open(config: &Config) -> Outcome<Arc<Core>> {
     let core = open_command_core(config).await?;
     connect_plugins(&core, config)?;
     packages::install_bundled(&core).await?;
@@ -291,7 +292,7 @@ async fn show_grants(core: &Core, actor: &Actor, name: &str) -> Outcome {
 async fn show_settings(core: &Core, actor: &Actor, name: &str, set: Option<&Path>) -> Outcome {
     let settings = match set {
         Some(path) => {
-            let patch = EnablementPatch { grants: None, settings: Some(read_json(path)?) };
+            let patch = EnablementPatch { grants: None, settings: Some(read_json(path)?), recording: None };
             enablement::change(core, actor, name, patch, None).await?.settings
         }
         None => enablement::find(core, actor, name).await?.settings,

@@ -27,6 +27,7 @@ const MODULES: &[Module] = &[
     ("outbox", super::outbox::STATEMENTS),
     ("org_units", super::org_units::STATEMENTS),
     ("plugins", super::plugins::STATEMENTS),
+    ("recordings", super::recordings::STATEMENTS),
     ("schedules", super::schedules::STATEMENTS),
     ("steps", super::steps::STATEMENTS),
     ("sessions", super::sessions::STATEMENTS),

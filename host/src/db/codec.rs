@@ -6,8 +6,8 @@ use sqlx::{Database, Decode, Type};
 
 use crate::clock::Timestamp;
 use crate::domain::ids::{
-    AuditId, BlobId, CustomerId, EventId, ImportId, LogId, OrderId, OrgUnitId, ProductId, RefundId,
-    SessionId, TenantId, TimelineId, TokenId, UserId, WebhookAttemptId, WebhookId, WebhookSecretId,
+    AuditId, BlobId, CustomerId, EventId, ImportId, LogId, OrderId, OrgUnitId, ProductId, RecordingId,
+    RefundId, SessionId, TenantId, TimelineId, TokenId, UserId, WebhookAttemptId, WebhookId, WebhookSecretId,
 };
 
 macro_rules! stored_as {
@@ -60,6 +60,7 @@ stored_as! { String:
     WebhookSecretId => Self::from_stored;
     WebhookAttemptId => Self::from_stored;
     BlobId => Self::from_stored;
+    RecordingId => Self::from_stored;
 }
 
 /// A column of JSON text.

@@ -36,6 +36,7 @@ pub mod plugins;
 mod pool;
 mod postgres;
 pub(crate) mod products;
+pub mod recordings;
 pub(crate) mod schedules;
 pub(crate) mod sessions;
 mod sort;

@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::domain::grant::Grants;
 use crate::domain::ids::{LogId, TenantId};
 use crate::domain::manifest::{Job, Manifest};
+use crate::domain::recording::RecordingRules;
 use crate::error::Result;
 
 /// Bytes of a component in one row.
@@ -39,11 +40,11 @@ statements! {
         ORDER BY version
         LIMIT 1000";
     FIND_ENABLEMENT = "
-        SELECT plugin, package_version, state, version, grants, settings, created_at, updated_at
+        SELECT plugin, package_version, state, version, grants, settings, recording, created_at, updated_at
         FROM plugin_enablements
         WHERE tenant = $1 AND plugin = $2";
     LIST_ENABLEMENTS = "
-        SELECT plugin, package_version, state, version, grants, settings, created_at, updated_at
+        SELECT plugin, package_version, state, version, grants, settings, recording, created_at, updated_at
         FROM plugin_enablements
         WHERE tenant = $1
         ORDER BY plugin
@@ -66,14 +67,15 @@ statements! {
     );
     PUT_ENABLEMENT = "
         INSERT INTO plugin_enablements
-            (tenant, plugin, package_version, state, version, grants, settings, created_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+            (tenant, plugin, package_version, state, version, grants, settings, recording, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
         ON CONFLICT (tenant, plugin) DO UPDATE
         SET package_version = excluded.package_version, state = excluded.state, version = excluded.version,
-            grants = excluded.grants, settings = excluded.settings, updated_at = excluded.updated_at
+            grants = excluded.grants, settings = excluded.settings, recording = excluded.recording,
+            updated_at = excluded.updated_at
         WHERE plugin_enablements.version = excluded.version - 1";
     LIST_RUNNING = "
-        SELECT e.plugin, e.package_version, e.version, e.grants, e.settings, p.digest
+        SELECT e.plugin, e.package_version, e.version, e.grants, e.settings, e.recording, p.digest
         FROM plugin_enablements e
         JOIN plugin_packages p ON p.name = e.plugin AND p.version = e.package_version
         WHERE e.tenant = $1 AND e.state = 'enabled'
@@ -164,6 +166,8 @@ pub struct Enablement {
     pub grants: Json<Grants>,
     /// Its settings, valid by its schema.
     pub settings: Json<Value>,
+    /// Which of its runs are recorded.
+    pub recording: Json<RecordingRules>,
     /// When it was first enabled.
     pub created_at: Timestamp,
     /// When this row last changed.
@@ -178,6 +182,7 @@ pub(crate) struct Running {
     pub(crate) version: i64,
     pub(crate) grants: Json<Grants>,
     pub(crate) settings: String,
+    pub(crate) recording: Json<RecordingRules>,
     pub(crate) digest: String,
 }
 
@@ -198,6 +203,7 @@ pub(crate) struct EnablementRow {
     pub(crate) version: i64,
     pub(crate) grants: Grants,
     pub(crate) settings: Value,
+    pub(crate) recording: RecordingRules,
     pub(crate) at: Timestamp,
 }
 
@@ -300,9 +306,9 @@ pub(crate) async fn hold_enablement(tx: &mut Tx, tenant: &TenantId, plugin: &str
 
 /// Writes an enablement over the version before; false if it is not there any more.
 pub(crate) async fn put_enablement(tx: &mut Tx, tenant: &TenantId, row: &EnablementRow) -> Result<bool> {
-    let EnablementRow { plugin, package_version, state, version, grants, settings, at } = row;
-    let grants = serde_json::json!(grants);
-    let args = args![tenant, plugin, package_version, *state, *version, grants, settings, *at];
+    let EnablementRow { plugin, package_version, state, version, grants, settings, recording, at } = row;
+    let (grants, recording) = (serde_json::json!(grants), serde_json::json!(recording));
+    let args = args![tenant, plugin, package_version, *state, *version, grants, settings, recording, *at];
     tx.insert_if_absent(PUT_ENABLEMENT, args).await
 }
 

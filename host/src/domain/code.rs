@@ -155,6 +155,7 @@ codes! {
         BadSignature = "bad_signature",
         NotLinkable { reason } = "not_linkable",
         NotCompilable { reason } = "not_compilable",
+        NotReplayable { reason } = "not_replayable",
     }
 }
 
@@ -237,6 +238,9 @@ codes! {
         TriedOut = "tried_out",
         SecretsKeyMissing = "secrets_key_missing",
         WebhookFailed { reason } = "webhook_failed",
+
+        /// The key of a customer whom it is about is gone.
+        RecordingErased = "recording_erased",
 
         CursorExpired = "cursor_expired",
         CursorUnknown = "cursor_unknown",
@@ -363,6 +367,7 @@ codes! {
         Event = "event",
         Webhook = "webhook",
         PublisherKey = "publisher_key",
+        Recording = "recording",
     }
 }
 

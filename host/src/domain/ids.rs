@@ -147,6 +147,8 @@ ids! {
     LogId = "log";
     /// The content of a plugin's file.
     BlobId = "blb";
+    /// What a run of a plugin was, so that it can be run again.
+    RecordingId = "rec";
 }
 
 #[cfg(test)]

@@ -134,6 +134,10 @@ names! {
         PluginWrite = "plugin:write",
         /// Press the buttons of plugins.
         PluginAct = "plugin:act",
+        /// See and read recordings of plugins' runs, with everything that the plugins have seen.
+        RecordingRead = "recording:read",
+        /// Share recordings with others, and remove them.
+        RecordingWrite = "recording:write",
         /// Follow the change feed.
         EventRead = "event:read",
         /// Replay dead letters.

@@ -29,6 +29,7 @@ mod openapi;
 mod orders;
 mod org_units;
 mod page;
+mod plugin_recordings;
 mod plugin_routes;
 mod plugin_usage;
 mod plugins;
@@ -200,6 +201,7 @@ fn ordinary_routes() -> OpenApiRouter<HttpState> {
         .merge(orders::routes())
         .merge(org_units::routes())
         .merge(plugin_routes::routes())
+        .merge(plugin_recordings::routes())
         .merge(plugin_usage::routes())
         .merge(plugins::routes())
         .merge(products::routes())

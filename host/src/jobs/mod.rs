@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod dispatch;
 pub mod imports;
 pub mod plugins;
+pub mod recordings;
 pub mod retention;
 pub mod rounds;
 pub mod schedules;
@@ -36,6 +37,7 @@ pub async fn start(app: &App, policy: retention::Policy) -> Result<()> {
     for _ in 0..imports::LOOPS {
         app.spawn(imports::run(Arc::clone(&app.core), shutdown.clone()));
     }
+    app.spawn(recordings::run(Arc::clone(&app.core), shutdown.clone()));
     app.spawn(usage::run(Arc::clone(&app.core), shutdown.clone()));
     app.spawn(retention::Retention::new(Arc::clone(&app.core), policy, shutdown).run());
     Ok(())

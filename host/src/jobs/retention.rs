@@ -10,7 +10,7 @@ use crate::db::feed::{self, Place};
 use crate::db::{deliveries, lanes};
 use crate::domain::ids::TenantId;
 use crate::error::{Error, Result};
-use crate::ops::plugins::{files, steps, usage};
+use crate::ops::plugins::{files, recordings, steps, usage};
 use crate::ops::{Core, idempotency, webhooks};
 
 /// How often old rows are looked for.
@@ -49,6 +49,8 @@ pub struct Report {
     pub blobs: u64,
     /// What plugins have used.
     pub usage: u64,
+    /// Recordings of plugins' runs.
+    pub recordings: u64,
     /// Consumers whose deliveries had been left behind.
     pub orphans: u64,
 }
@@ -103,6 +105,7 @@ impl Retention {
                 report.events += self.purge_events(tenant).await?;
                 report.webhooks += webhooks::purge(&self.core, tenant).await?;
                 report.usage += usage::purge(&self.core, tenant).await?;
+                report.recordings += recordings::purge(&self.core, tenant).await?;
                 report.idempotency_keys += idempotency::purge(&self.core, tenant).await?;
                 report.steps += steps::purge(&self.core, tenant).await?;
                 report.blobs += files::purge(&self.core, tenant).await?;

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::engine::MEMORY_BYTES_MAX;
 use super::invocation::LOG_LINES_MAX;
 use super::registry::Enabled;
@@ -23,7 +25,7 @@ const LOG_LINES_CEILING: u32 = 1_000;
 
 /// What an invocation may use. A fuel unit is about one WebAssembly instruction;
 /// the same run always burns the same fuel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Budget {
     pub(super) fuel: u64,
     /// Epoch ticks of 10 ms on the CPU.

@@ -4,11 +4,13 @@ use std::fmt::Write as _;
 
 use hospes_bindings::exports::hospes::plugin as exports;
 use hospes_bindings::hospes::plugin::types;
-use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
+use serde::{Deserialize, Serialize};
+use wasmtime::{Engine, Store, Trap, UpdateDeadline, WasmBacktrace};
 
+use super::budget::Budget;
 use super::engine::Sandbox;
 use super::host::Abort;
-use super::invocation::{Invocation, clean};
+use super::invocation::{Invocation, Limits, clean};
 use super::registry::Loaded;
 use crate::domain::actor::Locale;
 use crate::domain::code::FailureCode;
@@ -22,24 +24,56 @@ const HANDLES_MAX: usize = 64;
 /// Bytes of a failure's description, with its backtrace.
 const DESCRIPTION_BYTES_MAX: usize = 4_096;
 
+/// What the store of a run holds, in production and in a replay.
+pub(super) trait Running: Send + 'static {
+    fn budget(&self) -> Budget;
+
+    fn limits(&mut self) -> &mut Limits;
+
+    /// Counts a tick on the CPU; whether there is another one.
+    fn tick(&mut self) -> bool;
+
+    /// Is told why the guest broke off, before it is said in words.
+    fn broke_off(&mut self, _error: &wasmtime::Error) {}
+}
+
 /// What is asked of a plugin.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) enum Call {
     Enable,
     Disable,
-    Migrate { from: String, cursor: Option<String> },
+    Migrate {
+        from: String,
+        cursor: Option<String>,
+    },
     Handle(Vec<exports::events::Event>),
     BeforeSave(exports::hooks::Save),
-    Act { action: String, target: types::Subject, input: String },
-    Render { slot: String, target: types::Subject },
-    Job { job: String, due_at: i64, cursor: Option<String> },
-    Score { scoring: String, slice: exports::scoring::Slice },
+    Act {
+        action: String,
+        target: types::Subject,
+        input: String,
+    },
+    Render {
+        slot: String,
+        target: types::Subject,
+    },
+    Job {
+        job: String,
+        due_at: i64,
+        cursor: Option<String>,
+    },
+    Score {
+        scoring: String,
+        #[serde(with = "super::recorder::numbers")]
+        slice: exports::scoring::Slice,
+    },
     Route(exports::routes::Request),
     Step(exports::steps::Step),
     Function(exports::functions::Request),
 }
 
 /// What a plugin answers.
+#[derive(Serialize)]
 pub(super) enum Answer {
     Done,
     /// The cursor of the next chunk, if there is one.
@@ -88,8 +122,23 @@ pub(super) async fn invoke(
     invocation: Invocation,
     call: &Call,
 ) -> (Invocation, Result<Answer, Failure>) {
-    let budget = invocation.budget;
-    let mut store = Store::new(sandbox.engine(), invocation);
+    let (mut invocation, left, outcome) = drive(sandbox.engine(), loaded, invocation, call).await;
+    // What its callees have burnt is theirs.
+    let burnt = invocation.budget.fuel.saturating_sub(left);
+    invocation.usage.fuel = burnt.saturating_sub(invocation.called_fuel);
+    super::recorder::finish(&mut invocation, call, &outcome);
+    (invocation, outcome)
+}
+
+/// Runs `call` in a fresh instance with `data`, which comes back with the fuel that is left.
+pub(super) async fn drive<T: Running>(
+    engine: &Engine,
+    loaded: &Loaded<T>,
+    data: T,
+    call: &Call,
+) -> (T, u64, Result<Answer, Failure>) {
+    let budget = data.budget();
+    let mut store = Store::new(engine, data);
     let outcome = match prepare(&mut store, budget.fuel) {
         Ok(()) => tokio::time::timeout(budget.wall, run(&mut store, loaded, call)).await,
         Err(error) => Ok(Err(Failure::Host(super::engine::internal(error)))),
@@ -101,21 +150,16 @@ pub(super) async fn invoke(
         Err(Failure::Stopped { code: FailureCode::Deadline { ms }, details: message.clone(), message })
     });
     // The store goes away with its instance, whatever state that is in.
-    let mut invocation = store.into_data();
-    // What its callees have burnt is theirs.
-    invocation.usage.fuel = budget.fuel.saturating_sub(left).saturating_sub(invocation.called_fuel);
-    (invocation, outcome)
+    (store.into_data(), left, outcome)
 }
 
-fn prepare(store: &mut Store<Invocation>, fuel: u64) -> wasmtime::Result<()> {
-    store.limiter(|invocation| &mut invocation.limits);
+fn prepare<T: Running>(store: &mut Store<T>, fuel: u64) -> wasmtime::Result<()> {
+    store.limiter(|data| data.limits());
     store.set_fuel(fuel)?;
     store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
     store.set_max_component_handles(HANDLES_MAX);
     store.epoch_deadline_callback(|mut store| {
-        let invocation = store.data_mut();
-        invocation.ticks_left = invocation.ticks_left.saturating_sub(1);
-        if invocation.ticks_left == 0 {
+        if !store.data_mut().tick() {
             return Ok(UpdateDeadline::Interrupt);
         }
         // Others of this thread get their turn at every tick.
@@ -125,10 +169,15 @@ fn prepare(store: &mut Store<Invocation>, fuel: u64) -> wasmtime::Result<()> {
     Ok(())
 }
 
-async fn run(store: &mut Store<Invocation>, loaded: &Loaded, call: &Call) -> Result<Answer, Failure> {
+async fn run<T: Running>(store: &mut Store<T>, loaded: &Loaded<T>, call: &Call) -> Result<Answer, Failure> {
     match enter(store, loaded, call).await {
         Ok(answer) => answer,
-        Err(error) => Err(classify(store.data(), &error)),
+        Err(error) => {
+            let budget = store.data().budget();
+            store.data_mut().broke_off(&error);
+            let met = store.data_mut().limits().met;
+            Err(classify(&budget, met, &error))
+        }
     }
 }
 
@@ -142,9 +191,9 @@ macro_rules! guest {
     }};
 }
 
-async fn enter(
-    store: &mut Store<Invocation>,
-    loaded: &Loaded,
+async fn enter<T: Running>(
+    store: &mut Store<T>,
+    loaded: &Loaded<T>,
     call: &Call,
 ) -> wasmtime::Result<Result<Answer, Failure>> {
     Ok(match call {
@@ -210,7 +259,7 @@ fn refused(told: types::Error) -> Failure {
 }
 
 /// What a failed call means. Every kind has a code that partners may rely on.
-fn classify(invocation: &Invocation, error: &wasmtime::Error) -> Failure {
+fn classify(budget: &Budget, met: Option<&'static str>, error: &wasmtime::Error) -> Failure {
     match error.downcast_ref::<Abort>() {
         Some(Abort::Stale) => return Failure::Stale,
         Some(Abort::Host(error)) => return Failure::Host(error.clone()),
@@ -224,9 +273,8 @@ fn classify(invocation: &Invocation, error: &wasmtime::Error) -> Failure {
         }
         Some(Abort::Misuse(_)) | None => {}
     }
-    let budget = &invocation.budget;
     let reason = || clean(&error.root_cause().to_string(), 500);
-    let code = match (error.downcast_ref::<Trap>(), invocation.limits.met) {
+    let code = match (error.downcast_ref::<Trap>(), met) {
         (_, Some(what)) => FailureCode::MemoryGrowth { what: what.to_owned() },
         (Some(Trap::OutOfFuel), None) => FailureCode::Fuel { units: budget.fuel.to_string() },
         (Some(Trap::Interrupt), None) => FailureCode::Deadline { ms: (budget.ticks * 10).to_string() },

@@ -8,10 +8,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hospes_bindings::hospes::plugin as imports;
 use moka::future::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::Linker;
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, OptLevel, PoolingAllocationConfig,
     Strategy, VariableOperatorCost, WasmBacktraceDetails,
@@ -242,14 +241,7 @@ fn pool() -> PoolingAllocationConfig {
 
 fn build_linker(engine: &Engine) -> wasmtime::Result<Linker<Invocation>> {
     let mut linker = Linker::new(engine);
-    macro_rules! add {
-        ($($interface:ident),* $(,)?) => {$(
-            imports::$interface::add_to_linker::<_, HasSelf<Invocation>>(&mut linker, |invocation| invocation)?;
-        )*};
-    }
-    add!(context, customers, documents, files, http, kv, log, orders, settings, timeline, types);
-    // A call to another plugin needs the caller's store, for its fuel.
-    super::host::link_plugins(&mut linker)?;
+    super::host::imports::link(&mut linker)?;
     Ok(linker)
 }
 

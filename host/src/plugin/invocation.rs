@@ -11,8 +11,10 @@ use wasmtime::ResourceLimiter;
 use super::PluginHost;
 use super::budget::Budget;
 use super::buffer::Buffer;
+use super::call::Running;
 use super::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 use super::gate::{Gate, Refused};
+use super::recorder::{Keep, Tape};
 use super::registry::Enabled;
 use crate::clock::Timestamp;
 use crate::domain::actor::Actor;
@@ -106,6 +108,8 @@ pub(super) struct Invocation {
     pub(super) seed: u64,
     pub(super) buffer: Buffer,
     pub(super) log: Log,
+    /// What of it is kept to run it again, if anything is.
+    pub(super) tape: Option<Box<Tape>>,
     pub(super) limits: Limits,
     pub(super) ticks_left: u64,
     /// When its time on the wall is over.
@@ -133,6 +137,8 @@ pub(super) struct Beginning {
     pub(super) attempt: u32,
     pub(super) now: Timestamp,
     pub(super) seed: u64,
+    /// Whether its runs are recorded.
+    pub(super) keep: Option<Keep>,
 }
 
 impl Beginning {
@@ -143,10 +149,25 @@ impl Beginning {
     }
 }
 
+impl Running for Invocation {
+    fn budget(&self) -> Budget {
+        self.budget
+    }
+
+    fn limits(&mut self) -> &mut Limits {
+        &mut self.limits
+    }
+
+    fn tick(&mut self) -> bool {
+        self.ticks_left = self.ticks_left.saturating_sub(1);
+        self.ticks_left > 0
+    }
+}
+
 impl Invocation {
     pub(super) fn new(beginning: &Beginning, attempt: u32) -> Self {
         let Beginning { core, gate, host, enabled, actor, origin, point, may_write, items, .. } = beginning;
-        let Beginning { attempt: first, now, seed, .. } = beginning;
+        let Beginning { attempt: first, now, seed, keep, .. } = beginning;
         let budget = Budget::of_plugin(enabled, *point, *items, core);
         Self {
             core: Arc::clone(core),
@@ -165,7 +186,8 @@ impl Invocation {
             seed: *seed,
             buffer: Buffer::default(),
             log: Log::of(budget.log_lines),
-            limits: Limits { memory: budget.memory, met: None },
+            tape: keep.map(|keep| Tape::new(keep, *seed)),
+            limits: Limits::of(&budget),
             ticks_left: budget.ticks,
             until: Instant::now() + budget.wall,
             called_fuel: 0,
@@ -200,6 +222,13 @@ impl Invocation {
             log_lines: own.log_lines,
             ..caller.budget
         };
+        let keep = caller.host.recorder.decide(&enabled, Point::Functions);
+        // Another one for each call, and the same again when the chain runs again.
+        let seed = caller
+            .seed
+            .wrapping_add(u64::from(caller.usage.calls))
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         let mut chain = caller.chain.clone();
         chain.push(Arc::clone(&enabled.plugin));
         Self {
@@ -216,15 +245,11 @@ impl Invocation {
             usage: Usage { fuel: 0, fuel_budget: budget.fuel, ..caller.usage },
             attempt: caller.attempt,
             now: caller.now,
-            // Another one for each call, and the same again when the chain runs again.
-            seed: caller
-                .seed
-                .wrapping_add(u64::from(caller.usage.calls))
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1),
+            seed,
             buffer,
             log: Log::of(budget.log_lines),
-            limits: Limits { memory: budget.memory, met: None },
+            tape: keep.map(|keep| Tape::new(keep, seed)),
+            limits: Limits::of(&budget),
             ticks_left: budget.ticks,
             until: Instant::now() + budget.wall,
             called_fuel: 0,
@@ -269,6 +294,10 @@ pub(super) struct Limits {
 }
 
 impl Limits {
+    pub(super) fn of(budget: &Budget) -> Self {
+        Self { memory: budget.memory, met: None }
+    }
+
     fn check(&mut self, desired: usize, most: usize, what: &'static str) -> wasmtime::Result<bool> {
         if desired <= most {
             return Ok(true);

@@ -29,11 +29,12 @@ impl PluginHost {
     /// Enables a plugin or moves it to another version: what the guest does for
     /// it commits together with `ack`, or it stays as it was.
     pub(super) async fn enable(&self, actor: &Actor, switch: Switch, ack: Ack) -> Result<()> {
-        let Switch { package, grants, settings, from } = switch;
+        let Switch { package, grants, settings, recording, from } = switch;
         let mut enabled = self.registry.candidate(&actor.tenant, &package).await?;
         enabled.permissions = permissions_of(&grants);
         enabled.grants = grants;
         enabled.settings = settings.to_string().into();
+        enabled.recording = recording;
         let enabled = Arc::new(enabled);
         let outcome = self.call_enable(&enabled, from, ack).await;
         self.breakers.reset(&actor.tenant, &enabled.plugin);

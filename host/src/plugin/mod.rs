@@ -27,7 +27,9 @@ mod lifecycle;
 mod meter;
 mod panels;
 mod query;
+mod recorder;
 mod registry;
+pub mod replay;
 mod request;
 mod routes;
 mod run;
@@ -51,6 +53,7 @@ use crate::domain::event::Subject;
 use crate::domain::ids::TenantId;
 use crate::error::{Error, Result};
 use crate::ops::Core;
+use crate::ops::plugins::recordings::Taken;
 use crate::ops::plugins::routes::{PluginRoutes, RouteRequest, RouteResponse};
 use crate::ops::plugins::scoring::Score;
 use crate::ops::plugins::steps::{StepAck, StepOutcome, StepRequest};
@@ -62,6 +65,7 @@ use crate::ops::plugins::{
 use breaker::Breakers;
 use gate::Gate;
 use meter::Meter;
+use recorder::Recorder;
 use registry::Registry;
 
 /// Records whose actions may queue.
@@ -77,6 +81,7 @@ pub struct PluginHost {
     registry: Registry,
     breakers: Breakers,
     meter: Meter,
+    recorder: Recorder,
     gate: Arc<Gate>,
     /// Where actions on one record queue once they have met a conflict.
     queues: Cache<String, Arc<Mutex<()>>>,
@@ -94,6 +99,7 @@ impl PluginHost {
             registry,
             breakers: Breakers::default(),
             meter: Meter::default(),
+            recorder: Recorder::default(),
             gate,
             queues: Cache::new(QUEUES_MAX),
         });
@@ -119,6 +125,12 @@ impl PluginHost {
 pub fn inspect(bytes: &[u8]) -> Result<Inspected> {
     let inspect::Inspected { manifest, imports, exports } = inspect::inspect(bytes)?;
     Ok(Inspected { digest: artifact::digest(bytes), manifest, imports, exports })
+}
+
+/// The SHA-256 of a component, in hexadecimal.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
+    artifact::digest(bytes)
 }
 
 impl Plugins for PluginHost {
@@ -235,6 +247,10 @@ impl Plugins for PluginHost {
 
     fn give_back_usage(&self, tenant: &TenantId, rows: &[UsageRow]) {
         self.meter.give_back(tenant, rows);
+    }
+
+    fn take_recordings(&self) -> Taken {
+        self.recorder.take()
     }
 
     fn health(&self, tenant: &TenantId, plugin: &str) -> Vec<PointHealth> {

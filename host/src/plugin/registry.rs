@@ -10,7 +10,7 @@ use std::time::Duration;
 use hospes_bindings::exports::hospes::plugin as exports;
 use moka::future::Cache;
 use serde_json::Value;
-use wasmtime::component::{Component, InstancePre};
+use wasmtime::component::{Component, InstancePre, Linker};
 
 use super::artifact::Artifacts;
 use super::engine::Sandbox;
@@ -24,6 +24,7 @@ use crate::domain::grant::{Grant, Grants};
 use crate::domain::ids::TenantId;
 use crate::domain::manifest::Manifest;
 use crate::domain::permission::Permission;
+use crate::domain::recording::RecordingRules;
 use crate::domain::schema::Schema;
 use crate::domain::sight::{Fields, Looker, Sight};
 use crate::error::{Error, Result};
@@ -36,8 +37,8 @@ const TENANTS_MAX: u64 = 10_000;
 const COMPONENTS_MAX: u64 = 256;
 
 /// A component that is ready to be instantiated, and where it can be called.
-pub(super) struct Loaded {
-    pub(super) pre: InstancePre<Invocation>,
+pub(super) struct Loaded<T: 'static = Invocation> {
+    pub(super) pre: InstancePre<T>,
     pub(super) lifecycle: Option<exports::lifecycle::GuestIndices>,
     pub(super) events: Option<exports::events::GuestIndices>,
     pub(super) hooks: Option<exports::hooks::GuestIndices>,
@@ -48,6 +49,39 @@ pub(super) struct Loaded {
     pub(super) routes: Option<exports::routes::GuestIndices>,
     pub(super) steps: Option<exports::steps::GuestIndices>,
     pub(super) functions: Option<exports::functions::GuestIndices>,
+}
+
+impl<T: Send> Loaded<T> {
+    /// Links a component and finds where it can be called.
+    pub(super) fn link(linker: &Linker<T>, component: &Component) -> Result<Self> {
+        let pre = linker.instantiate_pre(component).map_err(super::engine::internal)?;
+        let exported = |name: &str| {
+            let name = format!("hospes:plugin/{name}@1.0.0");
+            component.get_export_index(None, &name).is_some()
+        };
+        macro_rules! point {
+            ($name:ident) => {
+                if exported(stringify!($name)) {
+                    Some(exports::$name::GuestIndices::new(&pre).map_err(super::engine::internal)?)
+                } else {
+                    None
+                }
+            };
+        }
+        Ok(Self {
+            lifecycle: point!(lifecycle),
+            events: point!(events),
+            hooks: point!(hooks),
+            actions: point!(actions),
+            panels: point!(panels),
+            jobs: point!(jobs),
+            scoring: point!(scoring),
+            routes: point!(routes),
+            steps: point!(steps),
+            functions: point!(functions),
+            pre,
+        })
+    }
 }
 
 /// Schemas of what goes in and comes out.
@@ -121,6 +155,8 @@ pub(super) struct Enabled {
     pub(super) permissions: Arc<[Permission]>,
     /// JSON text, valid by the schema.
     pub(super) settings: Arc<str>,
+    /// Which of its runs are recorded.
+    pub(super) recording: RecordingRules,
     pub(super) facts: Arc<Facts>,
     pub(super) home: Arc<Home>,
 }
@@ -243,6 +279,7 @@ impl Registry {
                 permissions: permissions_of(&grants),
                 grants,
                 settings: row.settings.into(),
+                recording: row.recording.0,
                 facts,
                 home: Arc::clone(&home),
             }));
@@ -280,6 +317,7 @@ impl Registry {
             grants: Grants::default(),
             permissions: Arc::new([]),
             settings: "{}".into(),
+            recording: RecordingRules::default(),
             facts,
             home: Arc::new(home),
         })
@@ -332,33 +370,7 @@ impl Registry {
     }
 
     fn link(&self, component: &Component) -> Result<Loaded> {
-        let pre = self.sandbox.linker().instantiate_pre(component).map_err(super::engine::internal)?;
-        let exported = |name: &str| {
-            let name = format!("hospes:plugin/{name}@1.0.0");
-            component.get_export_index(None, &name).is_some()
-        };
-        macro_rules! point {
-            ($name:ident) => {
-                if exported(stringify!($name)) {
-                    Some(exports::$name::GuestIndices::new(&pre).map_err(super::engine::internal)?)
-                } else {
-                    None
-                }
-            };
-        }
-        Ok(Loaded {
-            lifecycle: point!(lifecycle),
-            events: point!(events),
-            hooks: point!(hooks),
-            actions: point!(actions),
-            panels: point!(panels),
-            jobs: point!(jobs),
-            scoring: point!(scoring),
-            routes: point!(routes),
-            steps: point!(steps),
-            functions: point!(functions),
-            pre,
-        })
+        Loaded::link(self.sandbox.linker(), component)
     }
 }
 

@@ -68,6 +68,7 @@ impl PluginHost {
             attempt: 0,
             now,
             seed,
+            keep: self.recorder.decide(enabled, point),
         })
     }
 

@@ -17,6 +17,7 @@ use crate::domain::code::RecordKind;
 use crate::domain::grant::{Grant, Granted};
 use crate::domain::manifest::{CatchUp, EntityKind, Job, Sbom, Schedule};
 use crate::domain::permission::{Permission, Role};
+use crate::domain::recording::RecordingRules;
 use crate::error::{Error, Result};
 use crate::ops::{self, Core};
 
@@ -105,6 +106,9 @@ pub struct EnablementView {
     /// Its settings.
     #[schema(value_type = Object)]
     pub settings: Value,
+    /// Which of its runs are recorded, by extension point; what is left out is off.
+    #[schema(value_type = Object)]
+    pub recording: RecordingRules,
     /// When it was first enabled.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -122,6 +126,7 @@ impl From<Enablement> for EnablementView {
             version: row.version,
             grants: row.grants.0.with_parameters().collect(),
             settings: row.settings.0,
+            recording: row.recording.0,
             created_at: row.created_at,
             updated_at: row.updated_at,
         }

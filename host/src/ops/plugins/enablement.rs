@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Ack, Switch, freezes, packages, trust};
+use super::{Ack, Switch, freezes, packages, recordings, trust};
 use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::db::plugins::{self, Enablement, EnablementRow};
@@ -23,6 +23,7 @@ use crate::domain::ids::TenantId;
 use crate::domain::manifest::{EntityKind, Field, Job, Manifest, ScalarType};
 use crate::domain::parameters::GrantRequest;
 use crate::domain::permission::Permission;
+use crate::domain::recording::RecordingRules;
 use crate::domain::schedule::next_due;
 use crate::domain::schema::Schema;
 use crate::error::{Error, Fault, Result};
@@ -57,6 +58,10 @@ pub struct EnablementPatch {
     /// A JSON Merge Patch over its settings.
     #[schema(value_type = Option<Object>)]
     pub settings: Option<Value>,
+    /// Which runs are recorded from now on, by extension point: `off`, `failures`, `sample:100` (the first
+    /// of every hundred), `sample:5%` or `all`. An extension point that is left out is off.
+    #[schema(value_type = Option<Object>)]
+    pub recording: Option<RecordingRules>,
 }
 
 /// Everything that one transaction writes.
@@ -101,6 +106,7 @@ pub async fn enable(core: &Core, actor: &Actor, plugin: &str, request: NewEnable
     if from.as_deref().is_some_and(|from| packages::order(from) < packages::order(&package.version)) {
         check_freeze(core, actor, plugin, from.as_deref()).await?;
     }
+    let recording = before.as_ref().map(|row| row.recording.0.clone()).unwrap_or_default();
     let backfill = request.backfill;
     let action = if from.is_some() { "plugin.upgrade" } else { "plugin.enable" };
     let row = EnablementRow {
@@ -110,11 +116,12 @@ pub async fn enable(core: &Core, actor: &Actor, plugin: &str, request: NewEnable
         version: before.as_ref().map_or(1, |row| row.version + 1),
         grants: grants.clone(),
         settings: settings.clone(),
+        recording: recording.clone(),
         at: core.now(),
     };
     let prepared = prepare(core, actor, (row, manifest.clone()), (action, backfill)).await?;
     let ack = ack_of(prepared);
-    core.plugins()?.switch_on(actor, Switch { package, grants, settings, from }, ack).await?;
+    core.plugins()?.switch_on(actor, Switch { package, grants, settings, recording, from }, ack).await?;
     find(core, actor, plugin).await
 }
 
@@ -132,7 +139,7 @@ async fn check_freeze(core: &Core, actor: &Actor, plugin: &str, from: Option<&st
 ///
 /// # Errors
 /// As for [`enable`]; `NotFound` if it was never enabled, `VersionMismatch` if the
-/// row is not at `expected`.
+/// row is not at `expected`; `Refused` to record on a server that keeps no secrets.
 pub async fn change(
     core: &Core,
     actor: &Actor,
@@ -155,6 +162,10 @@ pub async fn change(
         merge(&mut settings, patch);
     }
     let settings = check_settings(&manifest, settings, &mut faults)?;
+    let recording = patch.recording.unwrap_or(before.recording.0);
+    if recording.keeps() {
+        recordings::check_key(core)?;
+    }
     if !faults.is_empty() {
         return Err(Error::Invalid { faults });
     }
@@ -165,6 +176,7 @@ pub async fn change(
         version: before.version + 1,
         grants,
         settings,
+        recording,
         at: core.now(),
     };
     let prepared = prepare(core, actor, (row, manifest), ("plugin.configure", false)).await?;
@@ -192,6 +204,7 @@ pub async fn disable(core: &Core, actor: &Actor, plugin: &str, expected: Option<
         version: before.version + 1,
         grants: before.grants.0,
         settings: before.settings.0,
+        recording: before.recording.0,
         at: core.now(),
     };
     let prepared = prepare(core, actor, (row, package.manifest.0), ("plugin.disable", false)).await?;
@@ -279,6 +292,7 @@ async fn prepare(
     }
     let changes = json!({
         "version": row.package_version, "state": row.state, "grants": row.grants, "settings": row.settings,
+        "recording": row.recording,
     });
     let audit = Entry::new(&*core.ids, now, action, "plugin", &row.plugin, changes);
     let events = manifest.events.subscribe.clone();

@@ -9,6 +9,7 @@ pub mod enablement;
 pub mod files;
 pub mod freezes;
 pub mod packages;
+pub mod recordings;
 pub mod routes;
 pub mod scoring;
 pub mod sheet;
@@ -34,6 +35,7 @@ use crate::domain::event::Subject;
 use crate::domain::grant::Grants;
 use crate::domain::ids::{EventId, TenantId};
 use crate::domain::manifest::Manifest;
+use crate::domain::recording::RecordingRules;
 use crate::error::Result;
 use routes::{PluginRoutes, RouteRequest, RouteResponse};
 use scoring::Score;
@@ -158,6 +160,8 @@ pub struct Switch {
     pub grants: Grants,
     /// Its settings, valid and with defaults.
     pub settings: Value,
+    /// Which of its runs are recorded.
+    pub recording: RecordingRules,
     /// The version that is enabled now, if it is another one.
     pub from: Option<String>,
 }
@@ -332,6 +336,9 @@ pub trait Plugins: Send + Sync + 'static {
 
     /// Takes back what could not be written.
     fn give_back_usage(&self, tenant: &TenantId, rows: &[usage::UsageRow]);
+
+    /// What was recorded on this server and is not kept yet; whoever takes it must keep it.
+    fn take_recordings(&self) -> recordings::Taken;
 
     /// How the extension points of a plugin have fared in this process.
     fn health(&self, tenant: &TenantId, plugin: &str) -> Vec<PointHealth>;

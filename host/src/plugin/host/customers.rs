@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hospes_bindings::hospes::plugin::customers::{FieldValue, Host, Patch, Search};
+use hospes_bindings::hospes::plugin::customers::{FieldValue, Patch, Search};
 use hospes_bindings::hospes::plugin::types;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::json::{self, DOCUMENT_BYTES_MAX};
-use super::{Access, Answered, Invocation, answer, invalid, shown};
+use super::{Access, Answered, Invocation, invalid, shown};
 use crate::clock::Timestamp;
 use crate::domain::customer::{Customer, CustomerPatch, NewCustomer};
 use crate::domain::field::{Model, Scalar};
@@ -28,36 +28,8 @@ const WRITES_MAX: usize = 100;
 const FIELDS_MAX: usize = 500;
 const CONDITIONS_MAX: usize = 8;
 
-impl Host for Invocation {
-    async fn get_many(
-        &mut self,
-        ids: Vec<String>,
-    ) -> wasmtime::Result<Result<Vec<Option<types::Entity>>, types::Error>> {
-        answer(self.customers_get(ids).await)
-    }
-
-    async fn query(&mut self, search: Search) -> wasmtime::Result<Result<types::EntityPage, types::Error>> {
-        answer(self.customers_query(search).await)
-    }
-
-    async fn create_many(
-        &mut self,
-        bodies: Vec<String>,
-    ) -> wasmtime::Result<Result<Vec<String>, types::Error>> {
-        answer(self.customers_create(bodies).await)
-    }
-
-    async fn update_many(&mut self, patches: Vec<Patch>) -> wasmtime::Result<Result<(), types::Error>> {
-        answer(self.customers_update(patches).await)
-    }
-
-    async fn set_fields(&mut self, values: Vec<FieldValue>) -> wasmtime::Result<Result<(), types::Error>> {
-        answer(self.customers_set_fields(values).await)
-    }
-}
-
 impl Invocation {
-    async fn customers_get(&mut self, ids: Vec<String>) -> Answered<Vec<Option<types::Entity>>> {
+    pub(super) async fn customers_get(&mut self, ids: Vec<String>) -> Answered<Vec<Option<types::Entity>>> {
         self.enter(Grant::CustomersRead, "customers.get-many", Access::Read(ids.len()), IDS_MAX)?;
         let ids: Vec<Option<CustomerId>> = ids.iter().map(|id| id.parse().ok()).collect();
         let asked = ids.iter().flatten().filter(|id| self.buffer.pending.customer(id).is_none());
@@ -77,7 +49,7 @@ impl Invocation {
         Ok(ids.into_iter().map(|id| found.get(&id?).map(shown)).collect())
     }
 
-    async fn customers_query(&mut self, search: Search) -> Answered<types::EntityPage> {
+    pub(super) async fn customers_query(&mut self, search: Search) -> Answered<types::EntityPage> {
         let limit = usize::try_from(search.limit).unwrap_or(usize::MAX);
         self.enter(Grant::CustomersRead, "customers.query", Access::Read(limit), IDS_MAX)?;
         if search.limit == 0 || search.conditions.len() > CONDITIONS_MAX {
@@ -142,7 +114,7 @@ impl Invocation {
         own.filter(|customer| conditions.iter().all(|one| holds(one, customer))).cloned().collect()
     }
 
-    async fn customers_create(&mut self, bodies: Vec<String>) -> Answered<Vec<String>> {
+    pub(super) async fn customers_create(&mut self, bodies: Vec<String>) -> Answered<Vec<String>> {
         self.enter(Grant::CustomersWrite, "customers.create-many", Access::Write(bodies.len()), WRITES_MAX)?;
         let mut news: Vec<NewCustomer> = Vec::with_capacity(bodies.len());
         for (position, body) in bodies.iter().enumerate() {
@@ -161,7 +133,7 @@ impl Invocation {
         Ok(ids)
     }
 
-    async fn customers_update(&mut self, patches: Vec<Patch>) -> Answered<()> {
+    pub(super) async fn customers_update(&mut self, patches: Vec<Patch>) -> Answered<()> {
         self.enter(Grant::CustomersWrite, "customers.update-many", Access::Write(patches.len()), WRITES_MAX)?;
         let mut pending = self.buffer.pending.clone();
         let mut changes = Vec::with_capacity(patches.len());
@@ -181,7 +153,7 @@ impl Invocation {
         Ok(())
     }
 
-    async fn customers_set_fields(&mut self, values: Vec<FieldValue>) -> Answered<()> {
+    pub(super) async fn customers_set_fields(&mut self, values: Vec<FieldValue>) -> Answered<()> {
         self.enter(Grant::FieldsOwn, "customers.set-fields", Access::Write(values.len()), FIELDS_MAX)?;
         let mut set = Vec::with_capacity(values.len());
         for (position, value) in values.into_iter().enumerate() {

@@ -3,12 +3,12 @@
 //! The versions of subjects travel in the same snapshot as their documents, or
 //! are read before them, so that what `commit.rs` proves is what the guest saw.
 
-use hospes_bindings::hospes::plugin::documents::{Expectation, Host, Key, Page, Put, Search, Stored};
+use hospes_bindings::hospes::plugin::documents::{Expectation, Key, Page, Put, Search, Stored};
 use hospes_bindings::hospes::plugin::types;
 use serde_json::Value;
 
 use super::json::{self, DOCUMENT_BYTES_MAX};
-use super::{Access, Answered, Invocation, answer, invalid};
+use super::{Access, Answered, Invocation, invalid};
 use crate::db::documents::{self, Owner};
 use crate::domain::grant::Grant;
 use crate::domain::ids::{CustomerId, OrderId};
@@ -22,29 +22,8 @@ const KEY_BYTES_MAX: usize = 256;
 /// Documents that one statement reads: what is too much is noticed in between.
 const KEYS_AT_ONCE: usize = 50;
 
-impl Host for Invocation {
-    async fn get_many(
-        &mut self,
-        keys: Vec<Key>,
-    ) -> wasmtime::Result<Result<Vec<Option<Stored>>, types::Error>> {
-        answer(self.documents_get(keys).await)
-    }
-
-    async fn put_many(&mut self, puts: Vec<Put>) -> wasmtime::Result<Result<(), types::Error>> {
-        answer(self.documents_put(puts).await)
-    }
-
-    async fn delete_many(&mut self, keys: Vec<Key>) -> wasmtime::Result<Result<(), types::Error>> {
-        answer(self.documents_delete(keys).await)
-    }
-
-    async fn query(&mut self, search: Search) -> wasmtime::Result<Result<Page, types::Error>> {
-        answer(self.documents_query(search).await)
-    }
-}
-
 impl Invocation {
-    async fn documents_get(&mut self, keys: Vec<Key>) -> Answered<Vec<Option<Stored>>> {
+    pub(super) async fn documents_get(&mut self, keys: Vec<Key>) -> Answered<Vec<Option<Stored>>> {
         self.enter(Grant::DocumentsOwn, "documents.get-many", Access::Read(keys.len()), KEYS_MAX)?;
         let keys = self.check_keys(keys)?;
         self.documents_load(&keys).await?;
@@ -55,7 +34,7 @@ impl Invocation {
         self.buffer.documents.get(key)?.now.as_ref().map(|document| stored(&key.1, document))
     }
 
-    async fn documents_put(&mut self, puts: Vec<Put>) -> Answered<()> {
+    pub(super) async fn documents_put(&mut self, puts: Vec<Put>) -> Answered<()> {
         self.enter(Grant::DocumentsOwn, "documents.put-many", Access::Write(puts.len()), KEYS_MAX)?;
         self.move_bytes(puts.iter().map(|put| put.body.len()).sum())?;
         let mut keys = Vec::with_capacity(puts.len());
@@ -99,7 +78,7 @@ impl Invocation {
         base.map_or(1, |base| base.version + 1)
     }
 
-    async fn documents_delete(&mut self, keys: Vec<Key>) -> Answered<()> {
+    pub(super) async fn documents_delete(&mut self, keys: Vec<Key>) -> Answered<()> {
         self.enter(Grant::DocumentsOwn, "documents.delete-many", Access::Write(keys.len()), KEYS_MAX)?;
         let keys = self.check_keys(keys)?;
         self.documents_load(&keys).await?;
@@ -112,7 +91,7 @@ impl Invocation {
         Ok(())
     }
 
-    async fn documents_query(&mut self, search: Search) -> Answered<Page> {
+    pub(super) async fn documents_query(&mut self, search: Search) -> Answered<Page> {
         // A page that is asked for counts whole, because it is read whole.
         let limit = usize::try_from(search.limit).unwrap_or(usize::MAX);
         self.enter(Grant::DocumentsOwn, "documents.query", Access::Read(limit), KEYS_MAX)?;

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use hospes_bindings::hospes::plugin::files::{File, Host, Info, Page, Search};
-use hospes_bindings::hospes::plugin::types;
+use hospes_bindings::hospes::plugin::files::{File, Info, Page, Search};
 
-use super::{Access, Answered, Invocation, answer, invalid, limit};
+use super::{Access, Answered, Invocation, invalid, limit};
 use crate::blobs;
 use crate::db::documents::Owner;
 use crate::db::files::{self as rows, SUBJECT_KIND};
@@ -23,29 +22,8 @@ const FILE_BYTES_MAX: usize = 2 << 20;
 const NAME_BYTES_MAX: usize = 240;
 const SEGMENT_BYTES_MAX: usize = 100;
 
-impl Host for Invocation {
-    async fn read_many(
-        &mut self,
-        names: Vec<String>,
-    ) -> wasmtime::Result<Result<Vec<Option<Vec<u8>>>, types::Error>> {
-        answer(self.files_read(names).await)
-    }
-
-    async fn write_many(&mut self, files: Vec<File>) -> wasmtime::Result<Result<(), types::Error>> {
-        answer(self.files_write(files).await)
-    }
-
-    async fn delete_many(&mut self, names: Vec<String>) -> wasmtime::Result<Result<(), types::Error>> {
-        answer(self.files_delete(names).await)
-    }
-
-    async fn query(&mut self, search: Search) -> wasmtime::Result<Result<Page, types::Error>> {
-        answer(self.files_query(search).await)
-    }
-}
-
 impl Invocation {
-    async fn files_read(&mut self, names: Vec<String>) -> Answered<Vec<Option<Vec<u8>>>> {
+    pub(super) async fn files_read(&mut self, names: Vec<String>) -> Answered<Vec<Option<Vec<u8>>>> {
         self.enter(Grant::FilesOwn, "files.read-many", Access::Read(names.len()), READ_MAX)?;
         check_names(names.iter())?;
         self.files_load(&names).await?;
@@ -69,7 +47,7 @@ impl Invocation {
         Ok(found.into_iter().map(content).collect())
     }
 
-    async fn files_write(&mut self, files: Vec<File>) -> Answered<()> {
+    pub(super) async fn files_write(&mut self, files: Vec<File>) -> Answered<()> {
         self.enter(Grant::FilesOwn, "files.write-many", Access::Write(files.len()), WRITE_MAX)?;
         check_names(files.iter().map(|file| &file.name))?;
         self.move_bytes(files.iter().map(|file| file.content.len()).sum())?;
@@ -98,7 +76,7 @@ impl Invocation {
         Ok(())
     }
 
-    async fn files_delete(&mut self, names: Vec<String>) -> Answered<()> {
+    pub(super) async fn files_delete(&mut self, names: Vec<String>) -> Answered<()> {
         self.enter(Grant::FilesOwn, "files.delete-many", Access::Write(names.len()), DELETE_MAX)?;
         check_names(names.iter())?;
         self.files_load(&names).await?;
@@ -111,7 +89,7 @@ impl Invocation {
         Ok(())
     }
 
-    async fn files_query(&mut self, search: Search) -> Answered<Page> {
+    pub(super) async fn files_query(&mut self, search: Search) -> Answered<Page> {
         // A page that is asked for counts whole, because it is read whole.
         let count = usize::try_from(search.limit).unwrap_or(usize::MAX);
         self.enter(Grant::FilesOwn, "files.query", Access::Read(count), PAGE_MAX)?;

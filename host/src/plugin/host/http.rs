@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
-use hospes_bindings::hospes::plugin::http::{Failure, Header, Host, Method, Request, Response};
+use hospes_bindings::hospes::plugin::http::{Failure, Header, Method, Request, Response};
 use hospes_bindings::hospes::plugin::types;
 use metrics::counter;
 
-use super::{Access, Answered, Invocation, answer, limit};
+use super::{Access, Answered, Invocation, limit};
 use crate::domain::grant::Grant;
 use crate::metrics::PLUGIN_REQUESTS;
 use crate::ops::plugins::credentials::{self, Sendable};
@@ -34,7 +34,7 @@ const HOST_HEADERS: &[&str] = &["accept-encoding", "cookie", "user-agent"];
 const CONNECTION_HEADERS: &[&str] =
     &["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
 
-type Sent = Vec<Result<Response, Failure>>;
+pub(super) type Sent = Vec<Result<Response, Failure>>;
 
 /// A request that may be sent, and the credential in it.
 struct Ready {
@@ -42,14 +42,8 @@ struct Ready {
     credential: Option<Sendable>,
 }
 
-impl Host for Invocation {
-    async fn send_many(&mut self, requests: Vec<Request>) -> wasmtime::Result<Result<Sent, types::Error>> {
-        answer(self.http_send(requests).await)
-    }
-}
-
 impl Invocation {
-    async fn http_send(&mut self, requests: Vec<Request>) -> Answered<Sent> {
+    pub(super) async fn http_send(&mut self, requests: Vec<Request>) -> Answered<Sent> {
         self.enter(Grant::HttpSend, SEND, Access::Read(requests.len()), REQUESTS_MAX)?;
         if !self.point.may_send() {
             let message = format!("{} may not send requests ({SEND})", self.point.as_str());

@@ -1,9 +1,8 @@
 //! `kv`: small values of the tenant. A key's version is validated like a subject's.
 
-use hospes_bindings::hospes::plugin::kv::{Entry, Host};
-use hospes_bindings::hospes::plugin::types;
+use hospes_bindings::hospes::plugin::kv::Entry;
 
-use super::{Access, Answered, Invocation, answer, invalid, limit};
+use super::{Access, Answered, Invocation, invalid, limit};
 use crate::clock::Timestamp;
 use crate::db::documents::Owner;
 use crate::db::kv;
@@ -16,25 +15,8 @@ const VALUE_BYTES_MAX: usize = 64 * 1_024;
 /// Entries of one plugin of one tenant.
 const ENTRIES_MAX: i64 = 10_000;
 
-impl Host for Invocation {
-    async fn get_many(
-        &mut self,
-        keys: Vec<String>,
-    ) -> wasmtime::Result<Result<Vec<Option<Entry>>, types::Error>> {
-        answer(self.kv_get(keys).await)
-    }
-
-    async fn set_many(&mut self, entries: Vec<Entry>) -> wasmtime::Result<Result<(), types::Error>> {
-        answer(self.kv_set(entries).await)
-    }
-
-    async fn delete_many(&mut self, keys: Vec<String>) -> wasmtime::Result<Result<(), types::Error>> {
-        answer(self.kv_delete(keys).await)
-    }
-}
-
 impl Invocation {
-    async fn kv_get(&mut self, keys: Vec<String>) -> Answered<Vec<Option<Entry>>> {
+    pub(super) async fn kv_get(&mut self, keys: Vec<String>) -> Answered<Vec<Option<Entry>>> {
         self.enter(Grant::KvOwn, "kv.get-many", Access::Read(keys.len()), KEYS_MAX)?;
         check_keys(keys.iter())?;
         self.kv_load(&keys).await?;
@@ -49,7 +31,7 @@ impl Invocation {
         Ok(keys.into_iter().map(entry).collect())
     }
 
-    async fn kv_set(&mut self, entries: Vec<Entry>) -> Answered<()> {
+    pub(super) async fn kv_set(&mut self, entries: Vec<Entry>) -> Answered<()> {
         self.enter(Grant::KvOwn, "kv.set-many", Access::Write(entries.len()), KEYS_MAX)?;
         check_keys(entries.iter().map(|entry| &entry.key))?;
         self.move_bytes(entries.iter().map(|entry| entry.value.len()).sum())?;
@@ -73,7 +55,7 @@ impl Invocation {
         Ok(())
     }
 
-    async fn kv_delete(&mut self, keys: Vec<String>) -> Answered<()> {
+    pub(super) async fn kv_delete(&mut self, keys: Vec<String>) -> Answered<()> {
         self.enter(Grant::KvOwn, "kv.delete-many", Access::Write(keys.len()), KEYS_MAX)?;
         check_keys(keys.iter())?;
         self.kv_load(&keys).await?;

@@ -1,11 +1,11 @@
 //! `log`: the plugin's lines, kept with the invocation and written with its effects.
 
-use hospes_bindings::hospes::plugin::log::{Host, Level};
+use hospes_bindings::hospes::plugin::log::Level;
 
-use super::Invocation;
+use super::{Abort, Invocation};
 
-impl Host for Invocation {
-    async fn write(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
+impl Invocation {
+    pub(super) async fn log_write(&mut self, level: Level, message: String) -> Result<(), Abort> {
         let level = match level {
             Level::Debug => "debug",
             Level::Info => "info",

@@ -9,6 +9,7 @@ mod customers;
 mod documents;
 mod files;
 mod http;
+pub(super) mod imports;
 mod json;
 mod kv;
 mod log;
@@ -57,15 +58,6 @@ pub(super) enum Refusal {
 }
 
 pub(super) type Answered<T> = Result<T, Refusal>;
-
-/// A host function's answer as the bindings want it.
-fn answer<T>(answered: Answered<T>) -> wasmtime::Result<Result<T, types::Error>> {
-    match answered {
-        Ok(value) => Ok(Ok(value)),
-        Err(Refusal::Told(error)) => Ok(Err(error)),
-        Err(Refusal::Ended(abort)) => Err(wasmtime::Error::new(abort)),
-    }
-}
 
 impl From<Stale> for Refusal {
     fn from(_: Stale) -> Self {
@@ -211,11 +203,9 @@ fn limit(message: String) -> Refusal {
     Refusal::Told(types::Error::Limit(message))
 }
 
-impl types::Host for Invocation {}
-
+pub(super) use context::random;
 pub(super) use documents::stored;
 pub(super) use json::DOCUMENT_BYTES_MAX;
-pub(super) use plugins::link as link_plugins;
 
 /// Reads a document that a guest has answered; says what is wrong with it.
 pub(super) fn parse_document(text: &str) -> Result<serde_json::Value, String> {

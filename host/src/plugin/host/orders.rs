@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use hospes_bindings::hospes::plugin::orders::{Host, Search};
+use hospes_bindings::hospes::plugin::orders::Search;
 use hospes_bindings::hospes::plugin::types;
 
 use super::customers::customer_id;
-use super::{Access, Answered, Invocation, answer, invalid, shown};
+use super::{Access, Answered, Invocation, invalid, shown};
 use crate::clock::Timestamp;
 use crate::domain::grant::Grant;
 use crate::domain::ids::OrderId;
@@ -17,21 +17,8 @@ use crate::ops::orders;
 
 const IDS_MAX: usize = 200;
 
-impl Host for Invocation {
-    async fn get_many(
-        &mut self,
-        ids: Vec<String>,
-    ) -> wasmtime::Result<Result<Vec<Option<types::Entity>>, types::Error>> {
-        answer(self.orders_get(ids).await)
-    }
-
-    async fn query(&mut self, search: Search) -> wasmtime::Result<Result<types::EntityPage, types::Error>> {
-        answer(self.orders_query(search).await)
-    }
-}
-
 impl Invocation {
-    async fn orders_get(&mut self, ids: Vec<String>) -> Answered<Vec<Option<types::Entity>>> {
+    pub(super) async fn orders_get(&mut self, ids: Vec<String>) -> Answered<Vec<Option<types::Entity>>> {
         self.enter(Grant::OrdersRead, "orders.get-many", Access::Read(ids.len()), IDS_MAX)?;
         let ids: Vec<Option<OrderId>> = ids.iter().map(|id| id.parse().ok()).collect();
         let asked: Vec<OrderId> = ids.iter().flatten().cloned().collect();
@@ -44,7 +31,7 @@ impl Invocation {
         Ok(ids.into_iter().map(shown).collect())
     }
 
-    async fn orders_query(&mut self, search: Search) -> Answered<types::EntityPage> {
+    pub(super) async fn orders_query(&mut self, search: Search) -> Answered<types::EntityPage> {
         let limit = usize::try_from(search.limit).unwrap_or(usize::MAX);
         self.enter(Grant::OrdersRead, "orders.query", Access::Read(limit), IDS_MAX)?;
         if search.limit == 0 {

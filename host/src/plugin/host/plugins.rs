@@ -4,12 +4,14 @@ use hospes_bindings::hospes::plugin::types;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
+use super::imports::{Import, Kind, told};
 use super::json::{self, DOCUMENT_BYTES_MAX};
-use super::{Access, Answered, Invocation, answer, limit};
+use super::{Access, Answered, Invocation, limit};
 use crate::domain::grant::Grant;
 use crate::domain::point::Point;
 use crate::plugin::functions::{CHAIN_MAX, FunctionCall};
 use crate::plugin::invocation::clean;
+use crate::plugin::replay::Player;
 
 const INTERFACE: &str = "hospes:plugin/plugins@1.0.0";
 
@@ -17,17 +19,33 @@ const INTERFACE: &str = "hospes:plugin/plugins@1.0.0";
 type Params = (String, String, String);
 type Returned = (Result<String, types::Error>,);
 
+const CALL: Import = Import { name: "plugins.call", kind: Kind::Asks };
+
 /// Links the interface by hand: unlike all others its function needs the store, because the
 /// callee burns the caller's fuel.
-pub(in crate::plugin) fn link(linker: &mut Linker<Invocation>) -> wasmtime::Result<()> {
+pub(super) fn link(linker: &mut Linker<Invocation>) -> wasmtime::Result<()> {
     linker.instance(INTERFACE)?.func_wrap_async("call", |store, params: Params| Box::new(call(store, params)))
 }
 
 async fn call(mut store: StoreContextMut<'_, Invocation>, params: Params) -> wasmtime::Result<Returned> {
     let fuel = store.get_fuel()?;
+    let heard = store.data_mut().hear(CALL, || (&params.0, &params.1, &params.2));
     let (used, answered) = store.data_mut().plugins_call(params, fuel).await;
     store.set_fuel(fuel.saturating_sub(used))?;
-    answer(answered).map(|answered| (answered,))
+    let answered = told(answered);
+    store.data_mut().note_call(heard, &answered, used);
+    answered.map(|answered| (answered,))
+}
+
+/// The same in a replay: the callee has a recording of its own, and here its answer and fuel.
+pub(super) fn link_player(linker: &mut Linker<Player>) -> wasmtime::Result<()> {
+    linker.instance(INTERFACE)?.func_wrap("call", |mut store, params: Params| -> wasmtime::Result<Returned> {
+        let answered = store.data_mut().answer(CALL, &(&params.0, &params.1, &params.2));
+        let used = store.data_mut().take_called_fuel();
+        let fuel = store.get_fuel()?;
+        store.set_fuel(fuel.saturating_sub(used))?;
+        answered.map(|answered| (answered,))
+    })
 }
 
 impl Invocation {

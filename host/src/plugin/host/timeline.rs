@@ -2,12 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hospes_bindings::hospes::plugin::timeline::{Entry, Host, Search};
+use hospes_bindings::hospes::plugin::timeline::{Entry, Search};
 use hospes_bindings::hospes::plugin::types;
 use serde_json::Value;
 
 use super::customers::{below, customer_id};
-use super::{Access, Answered, Invocation, answer, invalid, json, shown};
+use super::{Access, Answered, Invocation, invalid, json, shown};
 use crate::clock::Timestamp;
 use crate::domain::grant::Grant;
 use crate::domain::ids::CustomerId;
@@ -23,18 +23,8 @@ const DETAILS_BYTES_MAX: usize = 16 * 1_024;
 /// Where an entry stands: the latest first, ties by id.
 type Position = (i64, String);
 
-impl Host for Invocation {
-    async fn append_many(&mut self, entries: Vec<Entry>) -> wasmtime::Result<Result<(), types::Error>> {
-        answer(self.timeline_append(entries).await)
-    }
-
-    async fn query(&mut self, search: Search) -> wasmtime::Result<Result<types::EntityPage, types::Error>> {
-        answer(self.timeline_query(search).await)
-    }
-}
-
 impl Invocation {
-    async fn timeline_append(&mut self, entries: Vec<Entry>) -> Answered<()> {
+    pub(super) async fn timeline_append(&mut self, entries: Vec<Entry>) -> Answered<()> {
         self.enter(Grant::TimelineWrite, "timeline.append-many", Access::Write(entries.len()), ENTRIES_MAX)?;
         let mut changes = Vec::with_capacity(entries.len());
         for (position, entry) in entries.into_iter().enumerate() {
@@ -59,7 +49,7 @@ impl Invocation {
         Ok(())
     }
 
-    async fn timeline_query(&mut self, search: Search) -> Answered<types::EntityPage> {
+    pub(super) async fn timeline_query(&mut self, search: Search) -> Answered<types::EntityPage> {
         let limit = usize::try_from(search.limit).unwrap_or(usize::MAX);
         self.enter(Grant::TimelineRead, "timeline.query", Access::Read(limit), ENTRIES_MAX)?;
         if search.limit == 0 {
