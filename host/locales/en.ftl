@@ -50,6 +50,7 @@ detail-unknown-key = the package is signed with the key { $key }, which the oper
 detail-wrong-publisher = the package is signed with the key { $key }, which belongs to the publisher `{ $publisher }`
 detail-revoked-key = the key { $key } that has signed the package is revoked
 detail-version-stopped = the operator has stopped version { $version }: { $reason }
+detail-not-running = the tenant does not run this plugin
 detail-upgrade-frozen = plugins are not upgraded until { $until }: { $reason }
 detail-order-customer = the order belongs to another customer
 detail-order-status = the order cannot go from its status to this one
@@ -283,6 +284,7 @@ kind-function = function
 kind-dead-letter = dead letter
 kind-event = event
 kind-webhook = webhook
+kind-shadow = shadow run
 kind-publisher-key = publisher key
 kind-recording = recording
 

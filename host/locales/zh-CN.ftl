@@ -50,6 +50,7 @@ detail-unknown-key = 该插件包由密钥 { $key } 签名，运营方尚未为�
 detail-wrong-publisher = 该插件包由密钥 { $key } 签名，而该密钥属于发布者 `{ $publisher }`
 detail-revoked-key = 为该插件包签名的密钥 { $key } 已被吊销
 detail-version-stopped = 运营方已停用 { $version } 版本：{ $reason }
+detail-not-running = 租户未运行此插件
 detail-upgrade-frozen = 在 { $until } 之前不升级插件：{ $reason }
 detail-order-customer = 该订单属于另一位客户
 detail-order-status = 订单不能从当前状态变为该状态
@@ -283,6 +284,7 @@ kind-function = 函数
 kind-dead-letter = 死信
 kind-event = 事件
 kind-webhook = Webhook
+kind-shadow = 影子运行
 kind-publisher-key = 发布者密钥
 kind-recording = 运行记录
 

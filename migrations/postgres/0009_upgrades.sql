@@ -1,4 +1,4 @@
--- Upgrades of plugins: the times in which a tenant wants none.
+-- Upgrades of plugins: the times in which a tenant wants none, and new versions that are tried beside the old.
 
 CREATE TABLE upgrade_freezes (
     tenant TEXT COLLATE "C" NOT NULL,
@@ -7,4 +7,42 @@ CREATE TABLE upgrade_freezes (
     ends_at BIGINT NOT NULL,
     reason TEXT COLLATE "C" NOT NULL,
     PRIMARY KEY (tenant, seq)
+);
+
+-- A version that runs beside the enabled one with its effects discarded; one at a time for a plugin, and
+-- the last is kept with what it has found.
+CREATE TABLE plugin_shadows (
+    tenant TEXT COLLATE "C" NOT NULL,
+    plugin TEXT COLLATE "C" NOT NULL,
+    shadow_version TEXT COLLATE "C" NOT NULL,
+    live_version TEXT COLLATE "C" NOT NULL,
+    state TEXT COLLATE "C" NOT NULL CHECK (state IN ('running', 'ended')),
+    ended_because TEXT COLLATE "C" CHECK (ended_because IN ('stopped', 'events', 'live_changed')),
+    grants TEXT COLLATE "C" NOT NULL,
+    settings TEXT COLLATE "C" NOT NULL,
+    started_at BIGINT NOT NULL,
+    ends_at BIGINT NOT NULL,
+    events_max BIGINT NOT NULL,
+    deliveries BIGINT NOT NULL,
+    events BIGINT NOT NULL,
+    failures BIGINT NOT NULL,
+    fuel BIGINT NOT NULL,
+    differences BIGINT NOT NULL,
+    last_error TEXT COLLATE "C",
+    PRIMARY KEY (tenant, plugin)
+);
+
+-- One effect that one of the two versions has and the other has not, or has otherwise.
+CREATE TABLE plugin_shadow_differences (
+    tenant TEXT COLLATE "C" NOT NULL,
+    plugin TEXT COLLATE "C" NOT NULL,
+    seq BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    event TEXT COLLATE "C" NOT NULL,
+    subject_kind TEXT COLLATE "C" NOT NULL,
+    subject_id TEXT COLLATE "C" NOT NULL,
+    what TEXT COLLATE "C" NOT NULL,
+    live TEXT COLLATE "C",
+    shadow TEXT COLLATE "C",
+    PRIMARY KEY (tenant, plugin, seq)
 );

@@ -50,6 +50,7 @@ mod plugin_rights;
 mod plugin_routes;
 mod plugin_schedules;
 mod plugin_scoring;
+mod plugin_shadow;
 mod plugin_sheet;
 mod plugin_steps;
 mod plugin_trust;

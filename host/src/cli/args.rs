@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand};
 
 use super::flags::{ServerSettings, StoreSettings};
 use super::recorder::args::Recorder;
+use super::plugin_shadow::Shadow;
+use super::plugin_trust::Trust;
 use super::workshop::args::Workshop;
 use crate::clock::Timestamp;
 use crate::domain::actor::Locale;
@@ -273,6 +275,9 @@ pub(super) enum Plugin {
         #[command(flatten)]
         settings: StoreSettings,
     },
+    /// Run a version beside the enabled one, and see what would differ
+    #[command(subcommand)]
+    Shadow(Shadow),
     /// Stop a version for every tenant on every server, within five seconds
     Stop {
         /// Name of the plugin
@@ -405,35 +410,6 @@ pub(super) enum TenantPlugin {
         /// JSON file with the new settings
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         set: Option<PathBuf>,
-        #[command(flatten)]
-        settings: StoreSettings,
-    },
-}
-
-/// Keys of publishers.
-#[derive(Debug, Subcommand)]
-pub(super) enum Trust {
-    /// List the keys
-    List {
-        #[command(flatten)]
-        settings: StoreSettings,
-    },
-    /// Install what this publisher signs with this key
-    Add {
-        /// Publisher, as the packages' manifests name it
-        #[arg(value_name = "PUBLISHER")]
-        publisher: String,
-        /// File of the public key
-        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
-        key: PathBuf,
-        #[command(flatten)]
-        settings: StoreSettings,
-    },
-    /// Let a key count no more, for ever; what it has signed goes on until it is stopped
-    Revoke {
-        /// Id of the key, as `list` shows it
-        #[arg(value_name = "KEY")]
-        key: String,
         #[command(flatten)]
         settings: StoreSettings,
     },

@@ -13,6 +13,8 @@ mod output;
 mod packing;
 mod plugin;
 mod plugin_log;
+mod plugin_shadow;
+mod plugin_trust;
 mod recorder;
 mod server;
 mod workshop;

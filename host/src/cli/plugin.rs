@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::admin::{finish, operator};
-use super::args::{Component, Plugin, TenantPlugin, Trust};
+use super::args::{Component, Plugin, TenantPlugin};
 use super::output::{Failure, Outcome, say};
 use super::packing;
 use super::server::{connect_plugins, open_command_core};
-use super::{plugin_log, recorder, workshop};
+use super::{plugin_log, plugin_shadow, plugin_trust, recorder, workshop};
 use crate::config::Config;
 use crate::domain::actor::{Actor, Locale};
 use crate::files;
@@ -37,7 +37,8 @@ pub(super) async fn run(command: Plugin) -> Outcome {
         Plugin::Pack { component, manifest, out } => packing::pack(&component, &manifest, &out),
         Plugin::Sign { package, key, embed } => packing::sign(&package, &key, embed.as_deref()),
         Plugin::Verify { package, key } => packing::verify(&package, key.as_deref()),
-        Plugin::Trust(command) => trust_keys(command).await,
+        Plugin::Trust(command) => plugin_trust::run(command).await,
+        Plugin::Shadow(command) => plugin_shadow::run(command).await,
         Plugin::Upgrade { name, tenant, settings } => {
             let core = open(&settings.load()?).await?;
             upgrade(&core, &name, tenant.as_deref()).await?;
@@ -206,30 +207,6 @@ async fn upgrade_one(core: &Core, name: &str, actor: Actor) -> Outcome {
     }
 }
 
-async fn trust_keys(command: Trust) -> Outcome {
-    match command {
-        Trust::List { settings } => {
-            let core = open(&settings.load()?).await?;
-            for key in trust::list_keys(&core).await? {
-                say(format_args!("{} {:<10} {}", key.id, key.standing, key.publisher))?;
-            }
-            finish(&core).await
-        }
-        Trust::Add { publisher, key, settings } => {
-            let core = open(&settings.load()?).await?;
-            let added = trust::add_key(&core, &publisher, &packing::read_public(&key)?).await?;
-            say(format_args!("packages of {} that {} has signed may come in", added.publisher, added.id))?;
-            finish(&core).await
-        }
-        Trust::Revoke { key, settings } => {
-            let core = open(&settings.load()?).await?;
-            trust::revoke_key(&core, &key).await?;
-            say(format_args!("revoked {key}; what it has signed runs until `hospes plugin stop`"))?;
-            finish(&core).await
-        }
-    }
-}
-
 fn bytes_of(component: &Component) -> Outcome<Vec<u8>> {
     let Component { file, bundled } = component;
     match (file, bundled) {
@@ -300,7 +277,7 @@ async fn show_settings(core: &Core, actor: &Actor, name: &str, set: Option<&Path
     say(format_args!("{:#}", settings.0))
 }
 
-fn read_json(path: &Path) -> Outcome<Value> {
+pub(super) fn read_json(path: &Path) -> Outcome<Value> {
     let text = files::read_text(path, SETTINGS_BYTES_MAX)?;
     serde_json::from_str(&text)
         .map_err(|error| Failure::failed(format!("`{}` is not JSON: {error}", path.display())))

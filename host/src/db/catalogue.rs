@@ -31,6 +31,7 @@ const MODULES: &[Module] = &[
     ("schedules", super::schedules::STATEMENTS),
     ("steps", super::steps::STATEMENTS),
     ("sessions", super::sessions::STATEMENTS),
+    ("shadows", super::shadows::STATEMENTS),
     ("tenants", super::tenants::STATEMENTS),
     ("tokens", super::tokens::STATEMENTS),
     ("trust", super::trust::STATEMENTS),

@@ -39,6 +39,7 @@ pub(crate) mod products;
 pub mod recordings;
 pub(crate) mod schedules;
 pub(crate) mod sessions;
+pub(crate) mod shadows;
 mod sort;
 pub(crate) mod sql;
 mod sqlite;

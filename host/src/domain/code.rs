@@ -187,6 +187,7 @@ codes! {
         RevokedKey { key } = "revoked_key",
         VersionStopped { version, reason } = "version_stopped",
         UpgradeFrozen { until, reason } = "upgrade_frozen",
+        NotRunning = "not_running",
         OrderCustomer = "order_customer",
         OrderStatus = "order_status",
         OrderClosed = "order_closed",
@@ -368,6 +369,7 @@ codes! {
         Webhook = "webhook",
         PublisherKey = "publisher_key",
         Recording = "recording",
+        Shadow = "shadow",
     }
 }
 

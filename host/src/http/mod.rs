@@ -31,6 +31,7 @@ mod org_units;
 mod page;
 mod plugin_recordings;
 mod plugin_routes;
+mod plugin_shadows;
 mod plugin_usage;
 mod plugins;
 mod problem;
@@ -202,6 +203,7 @@ fn ordinary_routes() -> OpenApiRouter<HttpState> {
         .merge(org_units::routes())
         .merge(plugin_routes::routes())
         .merge(plugin_recordings::routes())
+        .merge(plugin_shadows::routes())
         .merge(plugin_usage::routes())
         .merge(plugins::routes())
         .merge(products::routes())

@@ -19,6 +19,7 @@ use crate::ops::timeline::{self, TimelineChange};
 
 use super::buffer::{Buffer, Callee, Content, FileEntry, KvValue};
 use super::registry::Enabled;
+use super::shadow::Told;
 
 /// Lines that a plugin's log keeps for a tenant.
 pub(super) const LOG_KEEP: i64 = 1_000;
@@ -28,6 +29,8 @@ pub(super) struct Commit {
     tenant: TenantId,
     at: Timestamp,
     pub(super) ack: Option<Ack>,
+    /// What is written, for the comparison with a shadow, if there is one.
+    pub(super) told: Option<Told>,
     customers: Vec<CustomerChange>,
     timeline: Vec<TimelineChange>,
     records: Vec<(&'static str, String, i64)>,
@@ -61,6 +64,7 @@ impl Commit {
             tenant: enabled.tenant.clone(),
             at,
             ack: None,
+            told: None,
             customers: std::mem::take(&mut buffer.customer_changes),
             timeline: std::mem::take(&mut buffer.timeline_changes),
             records: Vec::new(),

@@ -41,7 +41,15 @@ impl PluginHost {
         let mut beginning = self.begin(&enabled, actor.clone(), Point::Events)?;
         beginning.items = u32::try_from(seen.len()).unwrap_or(u32::MAX);
         let call = Call::Handle(seen.into_iter().map(|seen| event(&enabled, &actor, seen)).collect());
-        self.run(beginning, call, Effects::with(ack)).await?;
+        match self.shadow_of(&enabled)? {
+            Some(shadow) => {
+                let run = self.run_shadowed(beginning, call, Effects::with(ack), (&shadow, events));
+                Box::pin(run).await?;
+            }
+            None => {
+                self.run(beginning, call, Effects::with(ack)).await?;
+            }
+        }
         Ok(Delivered::Committed(None))
     }
 
@@ -88,6 +96,15 @@ fn may_see(enabled: &Enabled, event: &PluginEvent) -> bool {
 fn denied(enabled: &Enabled, event: &PluginEvent) -> Option<(Refused, u64)> {
     let grant = event_grant(&event.name).filter(|grant| !enabled.grants.has(*grant))?;
     Some(((grant, "events.handle"), 1))
+}
+
+/// Those of the events that the grants let a plugin see, as they show them.
+pub(super) fn as_seen_by<'a>(
+    enabled: &Enabled,
+    actor: &Actor,
+    events: impl Iterator<Item = &'a PluginEvent>,
+) -> Vec<contract::Event> {
+    events.filter(|event| may_see(enabled, event)).map(|seen| event(enabled, actor, seen)).collect()
 }
 
 fn event(enabled: &Enabled, actor: &Actor, event: &PluginEvent) -> contract::Event {

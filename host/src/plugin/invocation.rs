@@ -101,6 +101,8 @@ pub(super) struct Invocation {
     pub(super) point: Point,
     /// Whether writing calls are allowed.
     pub(super) may_write: bool,
+    /// Whether its effects are discarded: it sends nothing, and uses nothing of others' rates.
+    pub(super) is_shadow: bool,
     pub(super) budget: Budget,
     pub(super) usage: Usage,
     pub(super) attempt: u32,
@@ -132,6 +134,8 @@ pub(super) struct Beginning {
     pub(super) point: Point,
     /// Whether writing calls are allowed: those of the point, or less.
     pub(super) may_write: bool,
+    /// Whether its effects are discarded, so that it may have none that cannot be.
+    pub(super) is_shadow: bool,
     /// Inputs, such as the events of a batch.
     pub(super) items: u32,
     pub(super) attempt: u32,
@@ -167,7 +171,7 @@ impl Running for Invocation {
 impl Invocation {
     pub(super) fn new(beginning: &Beginning, attempt: u32) -> Self {
         let Beginning { core, gate, host, enabled, actor, origin, point, may_write, items, .. } = beginning;
-        let Beginning { attempt: first, now, seed, keep, .. } = beginning;
+        let Beginning { attempt: first, now, seed, keep, is_shadow, .. } = beginning;
         let budget = Budget::of_plugin(enabled, *point, *items, core);
         Self {
             core: Arc::clone(core),
@@ -179,6 +183,7 @@ impl Invocation {
             chain: vec![Arc::clone(&enabled.plugin)],
             point: *point,
             may_write: *may_write,
+            is_shadow: *is_shadow,
             budget,
             usage: Usage { fuel_budget: budget.fuel, ..Usage::default() },
             attempt: first + attempt,
@@ -241,6 +246,7 @@ impl Invocation {
             chain,
             point: Point::Functions,
             may_write: caller.may_write,
+            is_shadow: caller.is_shadow,
             budget,
             usage: Usage { fuel: 0, fuel_budget: budget.fuel, ..caller.usage },
             attempt: caller.attempt,

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
 use super::invocation::Invocation;
+use super::shadow::METERED_AS;
 use crate::db::usage::UsageRow;
 use crate::domain::ids::TenantId;
+use crate::domain::point::Point;
 
 /// Rows that wait to be written at most; they are that many only if the database cannot be written.
 const ROWS_MAX: usize = 100_000;
@@ -21,15 +23,20 @@ pub(super) struct Meter(Mutex<HashMap<Key, UsageRow>>);
 impl Meter {
     /// Counts a run.
     pub(super) fn count(&self, invocation: &Invocation, is_failure: bool) {
-        let Invocation { enabled, usage, now, point, log, .. } = invocation;
+        self.count_as(invocation.point.as_str(), invocation, is_failure);
+    }
+
+    /// Counts a run under the name of another point.
+    pub(super) fn count_as(&self, point: &'static str, invocation: &Invocation, is_failure: bool) {
+        let Invocation { enabled, usage, now, log, .. } = invocation;
         let day = day_of(*now);
-        let key = (enabled.tenant.clone(), day.clone(), enabled.plugin.to_string(), point.as_str());
+        let key = (enabled.tenant.clone(), day.clone(), enabled.plugin.to_string(), point);
         self.add(
             key,
             &UsageRow {
                 day,
                 plugin: enabled.plugin.to_string(),
-                point: point.as_str().to_owned(),
+                point: point.to_owned(),
                 calls: 1,
                 failures: i64::from(is_failure),
                 fuel: whole(usage.fuel),
@@ -68,9 +75,9 @@ impl Meter {
     /// Takes back what could not be written.
     pub(super) fn give_back(&self, tenant: &TenantId, rows: &[UsageRow]) {
         for row in rows {
-            let point = crate::domain::point::Point::ALL.iter().find(|point| point.as_str() == row.point);
-            let Some(point) = point else { continue };
-            self.add((tenant.clone(), row.day.clone(), row.plugin.clone(), point.as_str()), row);
+            let points = Point::ALL.iter().map(|point| point.as_str()).chain([METERED_AS]);
+            let Some(point) = points.into_iter().find(|point| *point == row.point) else { continue };
+            self.add((tenant.clone(), row.day.clone(), row.plugin.clone(), point), row);
         }
     }
 

@@ -34,6 +34,7 @@ mod request;
 mod routes;
 mod run;
 mod scoring;
+mod shadow;
 mod steps;
 
 use std::sync::{Arc, Weak};
@@ -230,6 +231,10 @@ impl Plugins for PluginHost {
     }
 
     fn model_changed<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, ()> {
+        Box::pin(self.registry.forget(tenant))
+    }
+
+    fn shadow_changed<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, ()> {
         Box::pin(self.registry.forget(tenant))
     }
 

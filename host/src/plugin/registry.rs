@@ -16,7 +16,9 @@ use super::artifact::Artifacts;
 use super::engine::Sandbox;
 use super::gate::Gate;
 use super::invocation::Invocation;
+use crate::clock::Timestamp;
 use crate::db::plugins::{self, Package, TenantFacts};
+use crate::db::shadows::{self, RunningShadow};
 use crate::db::{Db, Tx, models};
 use crate::domain::actor::{Actor, Locale};
 use crate::domain::code::{FaultCode, RecordKind};
@@ -159,6 +161,17 @@ pub(super) struct Enabled {
     pub(super) recording: RecordingRules,
     pub(super) facts: Arc<Facts>,
     pub(super) home: Arc<Home>,
+    /// What runs beside it, with its effects discarded.
+    pub(super) shadow: Option<Arc<Shadow>>,
+}
+
+/// A version in the shadow of the enabled one.
+#[derive(Debug)]
+pub(super) struct Shadow {
+    pub(super) enabled: Arc<Enabled>,
+    /// When it was started; which of a plugin's shadows this is.
+    pub(super) started_at: Timestamp,
+    pub(super) ends_at: Timestamp,
 }
 
 impl Enabled {
@@ -264,13 +277,19 @@ impl Registry {
             return Ok(Arc::new([]));
         }
         let home = Arc::new(read_home(&mut reader, tenant).await?);
+        let shadows = shadows::running(&mut reader, tenant).await?;
         drop(reader);
+        let mut beside = HashMap::with_capacity(shadows.len());
+        for row in shadows {
+            beside.insert(row.plugin.clone(), self.shadow(tenant, row, &home, generation).await?);
+        }
         let mut all = Vec::with_capacity(rows.len());
         for row in rows {
             let facts = self.facts(&row.digest, &row.plugin, &row.package_version).await?;
             let grants = row.grants.0.and(&facts.manifest.wanted());
             all.push(Arc::new(Enabled {
                 tenant: tenant.clone(),
+                shadow: beside.remove(&row.plugin),
                 plugin: row.plugin.into(),
                 package_version: row.package_version,
                 digest: row.digest,
@@ -285,6 +304,33 @@ impl Registry {
             }));
         }
         Ok(all.into())
+    }
+
+    async fn shadow(
+        &self,
+        tenant: &TenantId,
+        row: RunningShadow,
+        home: &Arc<Home>,
+        generation: u64,
+    ) -> Result<Arc<Shadow>> {
+        let RunningShadow { plugin, shadow_version, grants, settings, started_at, ends_at, digest } = row;
+        let facts = self.facts(&digest, &plugin, &shadow_version).await?;
+        let grants = grants.0.and(&facts.manifest.wanted());
+        let enabled = Arc::new(Enabled {
+            tenant: tenant.clone(),
+            plugin: plugin.into(),
+            package_version: shadow_version,
+            digest,
+            version: None,
+            generation,
+            permissions: permissions_of(&grants),
+            grants,
+            settings: settings.into(),
+            facts,
+            home: Arc::clone(home),
+            shadow: None,
+        });
+        Ok(Arc::new(Shadow { enabled, started_at, ends_at }))
     }
 
     async fn facts(&self, digest: &str, name: &str, version: &str) -> Result<Arc<Facts>> {
@@ -320,6 +366,7 @@ impl Registry {
             recording: RecordingRules::default(),
             facts,
             home: Arc::new(home),
+            shadow: None,
         })
     }
 

@@ -14,6 +14,7 @@ use super::commit::{Commit, is_stale};
 use super::gate::Refused;
 use super::invocation::{Beginning, Invocation, Line, Log};
 use super::registry::Enabled;
+use super::shadow::Told;
 use crate::db::plugins::{LogLine, add_denials, append_log};
 use crate::domain::actor::{Actor, Cause, Principal};
 use crate::domain::code::FailureCode;
@@ -64,6 +65,7 @@ impl PluginHost {
             origin: None,
             point,
             may_write: point.may_write(),
+            is_shadow: false,
             items: 1,
             attempt: 0,
             now,
@@ -142,7 +144,9 @@ impl PluginHost {
             self.write_callee_logs(buffer).await;
             return Ok(None);
         }
+        let told = enabled.shadow.is_some().then(|| Told::of(&buffer));
         let mut commit = Commit::new((&enabled, lines), now, buffer);
+        commit.told = told;
         commit.ack = ack;
         commit.keep_files(&core).await?;
         Ok(Some(commit))

@@ -107,6 +107,12 @@ impl CustomerChange {
         &self.after
     }
 
+    /// The customer before the change; none if it is new.
+    #[must_use]
+    pub fn before(&self) -> Option<&Customer> {
+        self.before.as_ref()
+    }
+
     /// The customer after the change, as the REST API shows it.
     #[must_use]
     pub fn record(&self) -> &Value {

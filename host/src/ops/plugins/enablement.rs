@@ -13,6 +13,7 @@ use super::{Ack, Switch, freezes, packages, recordings, trust};
 use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::db::plugins::{self, Enablement, EnablementRow};
+use crate::db::shadows;
 use crate::domain::actor::Actor;
 use crate::domain::audit::Entry;
 use crate::domain::check::Faults;
@@ -226,6 +227,30 @@ async fn find_row(core: &Core, tenant: &TenantId, plugin: &str) -> Result<Option
     plugins::find_enablement(&mut reader, tenant, plugin).await
 }
 
+/// Grants and settings for `manifest` that are not enabled: the grants as for [`enable`], and a merge
+/// patch over the settings that there are.
+///
+/// # Errors
+/// `Invalid` with every fault.
+pub(super) fn settle(
+    manifest: &Manifest,
+    (known, settings): (&Grants, &Value),
+    granted: Option<Vec<GrantRequest>>,
+    patch: Option<Value>,
+) -> Result<(Grants, Value)> {
+    let mut faults = Vec::new();
+    let grants = match granted {
+        Some(granted) => check_grants(manifest, granted, &mut faults),
+        None => known.and(&manifest.wanted()),
+    };
+    let mut settings = settings.clone();
+    if let Some(patch) = patch {
+        merge(&mut settings, patch);
+    }
+    let settings = check_settings(manifest, settings, &mut faults)?;
+    if faults.is_empty() { Ok((grants, settings)) } else { Err(Error::Invalid { faults }) }
+}
+
 /// Never more than it asks for, and with no wider parameters.
 fn check_grants(manifest: &Manifest, granted: Vec<GrantRequest>, faults: &mut Vec<Fault>) -> Grants {
     let wanted = manifest.wanted();
@@ -315,6 +340,8 @@ async fn apply(tx: &mut Tx, prepared: &Prepared) -> Result<()> {
         let version = now.map_or(0, |now| now.version);
         return Err(Error::VersionMismatch { kind: RecordKind::Enablement, id: row.plugin.clone(), version });
     }
+    // What it was compared with is no more.
+    shadows::end(tx, tenant, &row.plugin, "live_changed").await?;
     let consumer = ops::events::consumer_of_plugin(&row.plugin);
     let is_configuration = audit.action == "plugin.configure";
     if row.state == "enabled" && !is_configuration {

@@ -12,6 +12,7 @@ pub mod packages;
 pub mod recordings;
 pub mod routes;
 pub mod scoring;
+pub mod shadow;
 pub mod sheet;
 mod sheet_text;
 pub mod steps;
@@ -324,6 +325,9 @@ pub trait Plugins: Send + Sync + 'static {
 
     /// Tells that a tenant has changed its fields, whose classes say who may see them.
     fn model_changed<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, ()>;
+
+    /// Tells that a tenant has started or ended a shadow.
+    fn shadow_changed<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, ()>;
 
     /// Tells that the operator has stopped a version of a plugin, or lets one run again.
     fn stops_changed(&self);

@@ -49,6 +49,10 @@ impl Invocation {
             let message = format!("{} may not send requests ({SEND})", self.point.as_str());
             return Err(types::Error::Denied(message).into());
         }
+        if self.is_shadow {
+            let message = format!("a version in the shadow sends no requests ({SEND})");
+            return Err(types::Error::Unavailable(message).into());
+        }
         let count = u32::try_from(requests.len()).unwrap_or(u32::MAX);
         self.usage.requests = self.usage.requests.saturating_add(count);
         if self.usage.requests > self.budget.requests {
