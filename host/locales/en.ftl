@@ -51,6 +51,9 @@ detail-wrong-publisher = the package is signed with the key { $key }, which belo
 detail-revoked-key = the key { $key } that has signed the package is revoked
 detail-version-stopped = the operator has stopped version { $version }: { $reason }
 detail-not-running = the tenant does not run this plugin
+detail-move-running = its data is being moved to another version; wait until that has ended
+detail-nothing-before = there is no version to go back to
+detail-data-moved = its data was changed on the way to this version, and the version before cannot read it
 detail-upgrade-frozen = plugins are not upgraded until { $until }: { $reason }
 detail-order-customer = the order belongs to another customer
 detail-order-status = the order cannot go from its status to this one
@@ -285,6 +288,7 @@ kind-dead-letter = dead letter
 kind-event = event
 kind-webhook = webhook
 kind-shadow = shadow run
+kind-move = data migration
 kind-publisher-key = publisher key
 kind-recording = recording
 

@@ -51,6 +51,9 @@ detail-wrong-publisher = 该插件包由密钥 { $key } 签名，而该密钥属
 detail-revoked-key = 为该插件包签名的密钥 { $key } 已被吊销
 detail-version-stopped = 运营方已停用 { $version } 版本：{ $reason }
 detail-not-running = 租户未运行此插件
+detail-move-running = 其数据正在迁移到另一版本，请等待完成
+detail-nothing-before = 没有可以回退的版本
+detail-data-moved = 升级到此版本时已更改其数据，先前版本无法读取
 detail-upgrade-frozen = 在 { $until } 之前不升级插件：{ $reason }
 detail-order-customer = 该订单属于另一位客户
 detail-order-status = 订单不能从当前状态变为该状态
@@ -285,6 +288,7 @@ kind-dead-letter = 死信
 kind-event = 事件
 kind-webhook = Webhook
 kind-shadow = 影子运行
+kind-move = 数据迁移
 kind-publisher-key = 发布者密钥
 kind-recording = 运行记录
 

@@ -46,3 +46,27 @@ CREATE TABLE plugin_shadow_differences (
     shadow TEXT COLLATE "C",
     PRIMARY KEY (tenant, plugin, seq)
 );
+
+-- The version before, for the way back; forgotten once that was taken.
+ALTER TABLE plugin_enablements ADD COLUMN previous_version TEXT COLLATE "C";
+ALTER TABLE plugin_enablements ADD COLUMN previous_grants TEXT COLLATE "C";
+ALTER TABLE plugin_enablements ADD COLUMN previous_settings TEXT COLLATE "C";
+
+-- The last move of a plugin's data from one version to another, chunk by chunk: `epoch` grows whenever a
+-- server takes it up, and `writes` counts the chunks that have changed anything.
+CREATE TABLE plugin_moves (
+    tenant TEXT COLLATE "C" NOT NULL,
+    plugin TEXT COLLATE "C" NOT NULL,
+    from_version TEXT COLLATE "C" NOT NULL,
+    to_version TEXT COLLATE "C" NOT NULL,
+    state TEXT COLLATE "C" NOT NULL CHECK (state IN ('running', 'failed', 'done')),
+    epoch BIGINT NOT NULL,
+    cursor TEXT COLLATE "C",
+    chunks BIGINT NOT NULL,
+    writes BIGINT NOT NULL,
+    leased_until BIGINT NOT NULL,
+    error TEXT COLLATE "C",
+    started_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant, plugin)
+);

@@ -46,3 +46,27 @@ CREATE TABLE plugin_shadow_differences (
     shadow TEXT,
     PRIMARY KEY (tenant, plugin, seq)
 ) STRICT, WITHOUT ROWID;
+
+-- The version before, for the way back; forgotten once that was taken.
+ALTER TABLE plugin_enablements ADD COLUMN previous_version TEXT;
+ALTER TABLE plugin_enablements ADD COLUMN previous_grants TEXT;
+ALTER TABLE plugin_enablements ADD COLUMN previous_settings TEXT;
+
+-- The last move of a plugin's data from one version to another, chunk by chunk: `epoch` grows whenever a
+-- server takes it up, and `writes` counts the chunks that have changed anything.
+CREATE TABLE plugin_moves (
+    tenant TEXT NOT NULL,
+    plugin TEXT NOT NULL,
+    from_version TEXT NOT NULL,
+    to_version TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('running', 'failed', 'done')),
+    epoch INTEGER NOT NULL,
+    cursor TEXT,
+    chunks INTEGER NOT NULL,
+    writes INTEGER NOT NULL,
+    leased_until INTEGER NOT NULL,
+    error TEXT,
+    started_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, plugin)
+) STRICT, WITHOUT ROWID;

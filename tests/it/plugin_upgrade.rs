@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use axum::http::Method;
+use hospes::db::Sql;
 use hospes::ops::plugins::upgrade::{Step, roll_out};
 use hospes::ops::plugins::{packages, trust};
 use hospes_tests::{Client, Engine, Harness as _, TestApp, TestResponse, both_engines, guests};
@@ -14,6 +15,7 @@ const FOLLOWED_WITHIN: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(50);
 
 const ENABLEMENT: &str = "/api/v1/plugins/probe/enablement";
+const MIGRATION: &str = "/api/v1/plugins/probe/migration";
 
 async fn install_next(app: &TestApp) {
     let next = guests::edited(guests::PROBE, "version = \"1.0.0\"", "version = \"1.1.0\"");
@@ -22,6 +24,14 @@ async fn install_next(app: &TestApp) {
 
 async fn act(client: &Client, customer: &str, action: &str, input: Value) -> TestResponse {
     client.post(&format!("/api/v1/customers/{customer}/actions/probe/{action}"), input).await
+}
+
+/// Leaves the last move as a server does that dies at it.
+async fn leave_move(app: &TestApp) {
+    const LEAVE: Sql = Sql::new("UPDATE plugin_moves SET state = 'running', error = NULL");
+    let tenant = app.acme.operator().tenant;
+    let left = app.core.db.write(&tenant, (), |tx, ()| Box::pin(tx.execute(LEAVE, Vec::new())));
+    assert_eq!(left.await.unwrap(), 1);
 }
 
 async fn migrations(app: &TestApp) -> Vec<String> {
@@ -72,6 +82,80 @@ both_engines! {
         // Once the settings let it, it begins again.
         app.owner.post(ENABLEMENT, json!({"settings": {"refuse_enable": false}})).await.expect(201);
         assert_eq!(app.owner.get(ENABLEMENT).await.body["plugin_version"], "1.1.0");
+    }
+
+    async fn a_migration_goes_on_at_another_server_where_one_has_left_it(app: TestApp) {
+        app.enable(guests::PROBE).await;
+        install_next(&app).await;
+        assert_eq!(app.owner.get(MIGRATION).await.code(), (404, "not_found"));
+        let refused = app.owner.post(ENABLEMENT, json!({"settings": {"refuse_enable": true}})).await;
+        assert_eq!(refused.code(), (422, "plugin_rejected"));
+        let failed = app.owner.get(MIGRATION).await.expect(200).body;
+        assert_eq!((&failed["state"], &failed["chunks"], &failed["writes"]), (&json!("failed"), &json!(1), &json!(1)));
+        assert_eq!((&failed["from_version"], &failed["to_version"]), (&json!("1.0.0"), &json!("1.1.0")));
+        assert!(failed["error"].as_str().unwrap().contains("the settings say to refuse"), "{failed}");
+
+        // As a server leaves it that dies between two chunks.
+        leave_move(&app).await;
+        assert_eq!(app.owner.get(MIGRATION).await.body["state"], "running");
+        let second = app.second_server().client(&app.owner);
+        let upgrade = json!({"settings": {"refuse_enable": false}});
+        assert_eq!(second.post(ENABLEMENT, upgrade.clone()).await.code(), (409, "move_running"));
+        app.clock.advance_seconds(120);
+        assert_eq!(app.owner.get(MIGRATION).await.body["state"], "interrupted");
+        let echo = app.owner.get(ENABLEMENT).await.expect(200);
+        assert_eq!(echo.body["plugin_version"], "1.0.0", "the old version goes on meanwhile");
+        let before = migrations(&app).await.len();
+        second.post(ENABLEMENT, upgrade).await.expect(201);
+        assert_eq!(migrations(&app).await[before..], ["migrating from 1.0.0, chunk 1", "migrating from 1.0.0, chunk 2"]);
+        let done = app.owner.get(MIGRATION).await.expect(200).body;
+        assert_eq!((&done["state"], &done["chunks"], &done["error"]), (&json!("done"), &json!(3), &Value::Null));
+    }
+
+    async fn the_version_before_comes_back_with_its_grants_and_settings(app: TestApp) {
+        const RETAIL: &str = "/api/v1/plugins/retail-membership/enablement";
+        const ROLL_BACK: &str = "/api/v1/plugins/retail-membership/rollback";
+        let bundled = hospes_bundle::PLUGINS.iter().find(|plugin| plugin.name == "retail-membership").unwrap();
+        assert_eq!(app.owner.post(ROLL_BACK, json!({})).await.code(), (404, "not_found"));
+        app.enable(bundled.component).await;
+        assert_eq!(app.owner.post(ROLL_BACK, json!({})).await.code(), (409, "nothing_before"));
+        let next = guests::edited(bundled.component, "version = \"1.0.0\"\npublisher", "version = \"1.1.0\"\npublisher");
+        packages::install(&app.core, next).await.unwrap();
+        let old = app.owner.get(RETAIL).await.expect(200).body;
+        assert_eq!(old["previous_version"], Value::Null);
+        let grants = json!([{"name": "orders:read"}, {"name": "documents:own"}]);
+        let new = json!({"version": "1.1.0", "grants": grants, "settings": {"card_prefix": "99"}});
+        let moved = app.owner.post(RETAIL, new).await.expect(201).body;
+        assert_eq!((&moved["plugin_version"], &moved["previous_version"]), (&json!("1.1.0"), &json!("1.0.0")));
+        // Other settings of the new version do not lose the way back, and no calendar bars it.
+        let change = app.owner.request(Method::PATCH, RETAIL).header("if-match", "*");
+        change.json(json!({"settings": {"card_prefix": "98"}})).await.expect(200);
+        let freeze = json!({"starts_at": "2026-01-01T00:00:00Z", "ends_at": "2027-01-01T00:00:00Z", "reason": "sale"});
+        app.owner.request(Method::PUT, "/api/v1/upgrade-freezes").json(json!({"freezes": [freeze]})).await.expect(200);
+
+        let back = app.owner.post(ROLL_BACK, json!({})).await.expect(200).body;
+        assert_eq!((&back["plugin_version"], &back["previous_version"]), (&json!("1.0.0"), &Value::Null));
+        assert_eq!((&back["grants"], &back["settings"]), (&old["grants"], &old["settings"]));
+        let lines = app.owner.all("/api/v1/audit?entity=plugin").await;
+        assert_eq!(lines.iter().filter(|line| line["action"] == "plugin.roll_back").count(), 1);
+        assert_eq!(app.owner.post(ROLL_BACK, json!({})).await.code(), (409, "nothing_before"));
+        // What it is back at runs.
+        let ada = app.acme.customer("Ada").await.id;
+        let join = format!("/api/v1/customers/{ada}/actions/retail-membership/join");
+        app.owner.post(&join, json!({})).await.expect(200);
+    }
+
+    async fn there_is_no_way_back_once_data_was_changed_or_to_what_is_stopped(app: TestApp) {
+        const ROLL_BACK: &str = "/api/v1/plugins/probe/rollback";
+        app.enable(guests::PROBE).await;
+        install_next(&app).await;
+        app.owner.post(ENABLEMENT, json!({"version": "1.1.0"})).await.expect(201);
+        assert_eq!(app.owner.post(ROLL_BACK, json!({})).await.code(), (409, "data_moved"));
+        trust::stop(&app.core, "probe", "1.0.0", "a fault").await.unwrap();
+        assert_eq!(app.owner.post(ROLL_BACK, json!({})).await.code(), (403, "version_stopped"));
+        assert_eq!(app.owner.get(ENABLEMENT).await.body["plugin_version"], "1.1.0");
+        app.owner.delete(ENABLEMENT).await.expect(204);
+        assert_eq!(app.owner.post(ROLL_BACK, json!({})).await.code(), (409, "not_running"));
     }
 
     async fn an_upgrade_that_asks_for_less_passes_and_one_that_asks_for_more_waits(app: TestApp) {

@@ -6,9 +6,9 @@ use clap::builder::ValueHint;
 use clap::{Args, Parser, Subcommand};
 
 use super::flags::{ServerSettings, StoreSettings};
-use super::recorder::args::Recorder;
-use super::plugin_shadow::Shadow;
+use super::plugin_rollout::Rollout;
 use super::plugin_trust::Trust;
+use super::recorder::args::Recorder;
 use super::workshop::args::Workshop;
 use crate::clock::Timestamp;
 use crate::domain::actor::Locale;
@@ -262,43 +262,8 @@ pub(super) enum Plugin {
     /// Keep the keys of publishers whose packages this host installs
     #[command(subcommand)]
     Trust(Trust),
-    /// Move tenants to the newest version of a plugin that they run
-    ///
-    /// A tenant moves if the new version asks for nothing more. For the others the old version goes on
-    /// until their administrators enable the new one.
-    Upgrade {
-        /// Name of the plugin
-        name: String,
-        /// Short name of the tenant [default: every tenant]
-        #[arg(long, value_name = "SLUG")]
-        tenant: Option<String>,
-        #[command(flatten)]
-        settings: StoreSettings,
-    },
-    /// Run a version beside the enabled one, and see what would differ
-    #[command(subcommand)]
-    Shadow(Shadow),
-    /// Stop a version for every tenant on every server, within five seconds
-    Stop {
-        /// Name of the plugin
-        name: String,
-        /// Version
-        version: String,
-        /// Why, for the tenants' administrators
-        #[arg(long, value_name = "TEXT")]
-        reason: String,
-        #[command(flatten)]
-        settings: StoreSettings,
-    },
-    /// Let a stopped version run again
-    Resume {
-        /// Name of the plugin
-        name: String,
-        /// Version
-        version: String,
-        #[command(flatten)]
-        settings: StoreSettings,
-    },
+    #[command(flatten)]
+    Rollout(Rollout),
     /// Install a package, or all packages in a folder, so that tenants can enable them
     ///
     /// Whose packages come in is decided by the setting plugins.trust. Signatures are read from the package

@@ -13,6 +13,7 @@ mod output;
 mod packing;
 mod plugin;
 mod plugin_log;
+mod plugin_rollout;
 mod plugin_shadow;
 mod plugin_trust;
 mod recorder;

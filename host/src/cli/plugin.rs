@@ -10,22 +10,18 @@ use super::args::{Component, Plugin, TenantPlugin};
 use super::output::{Failure, Outcome, say};
 use super::packing;
 use super::server::{connect_plugins, open_command_core};
-use super::{plugin_log, plugin_shadow, plugin_trust, recorder, workshop};
+use super::{plugin_log, plugin_rollout, plugin_trust, recorder, workshop};
 use crate::config::Config;
 use crate::domain::actor::{Actor, Locale};
 use crate::files;
 use crate::ops::Core;
 use crate::ops::plugins::enablement::{self, EnablementPatch, NewEnablement};
 use crate::ops::plugins::sheet::InstallSheet;
-use crate::ops::plugins::upgrade::{self, Step, Upgrade};
-use crate::ops::plugins::{Inspected, catalogue, packages, trust, usage};
-use crate::ops::tenants;
+use crate::ops::plugins::{Inspected, catalogue, packages, usage};
 use crate::plugin;
 
 /// The largest file of settings that is read.
 const SETTINGS_BYTES_MAX: u64 = 1 << 20;
-/// Tenants that are read at a time.
-const TENANTS_PAGE: u32 = 100;
 
 /// `hospes plugin …`.
 pub(super) async fn run(command: Plugin) -> Outcome {
@@ -38,22 +34,7 @@ pub(super) async fn run(command: Plugin) -> Outcome {
         Plugin::Sign { package, key, embed } => packing::sign(&package, &key, embed.as_deref()),
         Plugin::Verify { package, key } => packing::verify(&package, key.as_deref()),
         Plugin::Trust(command) => plugin_trust::run(command).await,
-        Plugin::Shadow(command) => plugin_shadow::run(command).await,
-        Plugin::Upgrade { name, tenant, settings } => {
-            let core = open(&settings.load()?).await?;
-            upgrade(&core, &name, tenant.as_deref()).await?;
-            finish(&core).await
-        }
-        Plugin::Stop { name, version, reason, settings } => {
-            let core = open(&settings.load()?).await?;
-            stop(&core, &name, &version, &reason).await?;
-            finish(&core).await
-        }
-        Plugin::Resume { name, version, settings } => {
-            let core = open(&settings.load()?).await?;
-            resume(&core, &name, &version).await?;
-            finish(&core).await
-        }
+        Plugin::Rollout(command) => plugin_rollout::run(command).await,
         Plugin::Install { component, settings } => {
             let core = open(&settings.load()?).await?;
             install(&core, &component).await?;
@@ -123,16 +104,6 @@ async fn run_for_tenant(command: TenantPlugin) -> Outcome {
     }
 }
 
-async fn stop(core: &Core, name: &str, version: &str, reason: &str) -> Outcome {
-    trust::stop(core, name, version, reason).await?;
-    say(format_args!("stopped {name} {version}; running servers follow within five seconds"))
-}
-
-async fn resume(core: &Core, name: &str, version: &str) -> Outcome {
-    trust::resume(core, name, version).await?;
-    say(format_args!("{name} {version} may run again"))
-}
-
 /// The core with its plugins, the bundled ones installed.
 pub(super) async fn open(config: &Config) -> Outcome<Arc<Core>> {
     let core = open_command_core(config).await?;
@@ -173,38 +144,6 @@ async fn install_one(core: &Core, bytes: Vec<u8>, detached: Option<String>) -> O
     let detached: Vec<String> = detached.into_iter().collect();
     let package = packages::install_signed(core, bytes, &detached).await?;
     say(format_args!("installed {} {}", package.name, package.version))
-}
-
-async fn upgrade(core: &Core, name: &str, tenant: Option<&str>) -> Outcome {
-    if let Some(slug) = tenant {
-        return upgrade_one(core, name, tenants::operator_of(core, slug).await?).await;
-    }
-    let mut after = None;
-    loop {
-        let ids = tenants::list_ids(core, after.as_ref(), TENANTS_PAGE).await?;
-        let Some(last) = ids.last().cloned() else { return Ok(()) };
-        for id in ids {
-            upgrade_one(core, name, Actor::operator(id)).await?;
-        }
-        after = Some(last);
-    }
-}
-
-/// A tenant whose upgrade fails keeps its old version, and does not stop the others'.
-async fn upgrade_one(core: &Core, name: &str, actor: Actor) -> Outcome {
-    let tenant = &actor.tenant;
-    match upgrade::roll_out(core, &actor, name).await {
-        Ok(Step::Nothing) => Ok(()),
-        Ok(Step::Moved { from, to }) => say(format_args!("{tenant}: from {from} to {to}")),
-        Ok(Step::Waits(Upgrade { version, rights, .. })) => {
-            let wider: Vec<String> = rights.wider.iter().map(ToString::to_string).collect();
-            say(format_args!(
-                "{tenant}: {version} waits for its administrator, because it asks for {}",
-                wider.join(", ")
-            ))
-        }
-        Err(error) => say(format_args!("{tenant}: stays, because {error}")),
-    }
 }
 
 fn bytes_of(component: &Component) -> Outcome<Vec<u8>> {

@@ -24,6 +24,7 @@ const MODULES: &[Module] = &[
     ("kv", super::kv::STATEMENTS),
     ("lanes", super::lanes::STATEMENTS),
     ("models", super::models::STATEMENTS),
+    ("moves", super::moves::STATEMENTS),
     ("outbox", super::outbox::STATEMENTS),
     ("org_units", super::org_units::STATEMENTS),
     ("plugins", super::plugins::STATEMENTS),

@@ -28,6 +28,7 @@ pub(crate) mod kv;
 pub(crate) mod lanes;
 mod migrate;
 pub(crate) mod models;
+pub(crate) mod moves;
 mod open;
 pub(crate) mod orders;
 pub(crate) mod org_units;

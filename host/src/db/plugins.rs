@@ -40,11 +40,11 @@ statements! {
         ORDER BY version
         LIMIT 1000";
     FIND_ENABLEMENT = "
-        SELECT plugin, package_version, state, version, grants, settings, recording, created_at, updated_at
+        SELECT plugin, package_version, previous_version, state, version, grants, settings, recording, created_at, updated_at
         FROM plugin_enablements
         WHERE tenant = $1 AND plugin = $2";
     LIST_ENABLEMENTS = "
-        SELECT plugin, package_version, state, version, grants, settings, recording, created_at, updated_at
+        SELECT plugin, package_version, previous_version, state, version, grants, settings, recording, created_at, updated_at
         FROM plugin_enablements
         WHERE tenant = $1
         ORDER BY plugin
@@ -72,8 +72,22 @@ statements! {
         ON CONFLICT (tenant, plugin) DO UPDATE
         SET package_version = excluded.package_version, state = excluded.state, version = excluded.version,
             grants = excluded.grants, settings = excluded.settings, recording = excluded.recording,
-            updated_at = excluded.updated_at
+            updated_at = excluded.updated_at,
+            previous_version = CASE WHEN plugin_enablements.package_version <> excluded.package_version
+                THEN plugin_enablements.package_version ELSE plugin_enablements.previous_version END,
+            previous_grants = CASE WHEN plugin_enablements.package_version <> excluded.package_version
+                THEN plugin_enablements.grants ELSE plugin_enablements.previous_grants END,
+            previous_settings = CASE WHEN plugin_enablements.package_version <> excluded.package_version
+                THEN plugin_enablements.settings ELSE plugin_enablements.previous_settings END
         WHERE plugin_enablements.version = excluded.version - 1";
+    FIND_PREVIOUS = "
+        SELECT previous_version, previous_grants, previous_settings
+        FROM plugin_enablements
+        WHERE tenant = $1 AND plugin = $2 AND previous_version IS NOT NULL";
+    FORGET_PREVIOUS = "
+        UPDATE plugin_enablements
+        SET previous_version = NULL, previous_grants = NULL, previous_settings = NULL
+        WHERE tenant = $1 AND plugin = $2";
     LIST_RUNNING = "
         SELECT e.plugin, e.package_version, e.version, e.grants, e.settings, e.recording, p.digest
         FROM plugin_enablements e
@@ -158,6 +172,8 @@ pub struct Enablement {
     pub plugin: String,
     /// The version of the package.
     pub package_version: String,
+    /// The version before, to which there is a way back.
+    pub previous_version: Option<String>,
     /// `enabled` or `disabled`.
     pub state: String,
     /// Grows with every change of this row.
@@ -172,6 +188,17 @@ pub struct Enablement {
     pub created_at: Timestamp,
     /// When this row last changed.
     pub updated_at: Timestamp,
+}
+
+/// What a tenant had enabled before.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct Previous {
+    #[sqlx(rename = "previous_version")]
+    pub(crate) version: String,
+    #[sqlx(rename = "previous_grants")]
+    pub(crate) grants: Json<Grants>,
+    #[sqlx(rename = "previous_settings")]
+    pub(crate) settings: Json<Value>,
 }
 
 /// A plugin that runs for a tenant, with what the engine needs of its package.
@@ -291,6 +318,16 @@ pub(crate) async fn find_enablement(
     plugin: &str,
 ) -> Result<Option<Enablement>> {
     tx.fetch_optional(FIND_ENABLEMENT, args![tenant, plugin]).await
+}
+
+/// What a tenant had enabled before, if there is a way back to it.
+pub(crate) async fn find_previous(tx: &mut Tx, tenant: &TenantId, plugin: &str) -> Result<Option<Previous>> {
+    tx.fetch_optional(FIND_PREVIOUS, args![tenant, plugin]).await
+}
+
+/// Ends the way back.
+pub(crate) async fn forget_previous(tx: &mut Tx, tenant: &TenantId, plugin: &str) -> Result<()> {
+    tx.execute(FORGET_PREVIOUS, args![tenant, plugin]).await.map(drop)
 }
 
 /// What a tenant has decided about all plugins.

@@ -188,6 +188,9 @@ codes! {
         VersionStopped { version, reason } = "version_stopped",
         UpgradeFrozen { until, reason } = "upgrade_frozen",
         NotRunning = "not_running",
+        MoveRunning = "move_running",
+        NothingBefore = "nothing_before",
+        DataMoved = "data_moved",
         OrderCustomer = "order_customer",
         OrderStatus = "order_status",
         OrderClosed = "order_closed",
@@ -370,6 +373,7 @@ codes! {
         PublisherKey = "publisher_key",
         Recording = "recording",
         Shadow = "shadow",
+        Move = "move",
     }
 }
 

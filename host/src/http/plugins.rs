@@ -18,6 +18,7 @@ use crate::domain::ids::{CustomerId, OrderId};
 use crate::ops::plugins::catalogue::{self, EnablementView, PluginDetails, PluginSummary};
 use crate::ops::plugins::data::{self, DocumentView, LogLine};
 use crate::ops::plugins::enablement::{self, EnablementPatch, NewEnablement};
+use crate::ops::plugins::moves::{self, MoveView};
 use crate::ops::plugins::scoring::{self, Score, ScoreQuery};
 use crate::ops::plugins::sheet::InstallSheet;
 use crate::ops::plugins::{ActionOutcome, actions};
@@ -29,6 +30,8 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(sheet))
         .routes(routes!(sheet_text))
         .routes(routes!(show_enablement, enable, configure, disable))
+        .routes(routes!(roll_back))
+        .routes(routes!(migration))
         .routes(routes!(log))
         .routes(routes!(collection))
         .routes(routes!(act_on_customer))
@@ -173,6 +176,31 @@ async fn disable(
 ) -> Result<StatusCode> {
     enablement::disable(&state.core, &actor, &name, expected).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Puts the version before, with the grants and settings that it had, in the place of the enabled one, at
+/// once. Refused if the plugin's data was changed on the way; the version that is left is not kept.
+#[utoipa::path(post, path = "/plugins/{name}/rollback", operation_id = "roll_back_plugin", tag = "plugins",
+    params(("name" = String, Path)),
+    responses((status = 200, body = EnablementView, headers(("ETag" = String)))))]
+async fn roll_back(
+    State(state): State<HttpState>,
+    actor: Actor,
+    Path(name): Path<String>,
+) -> Result<Versioned<EnablementView>> {
+    Ok(Versioned::found(moves::roll_back(&state.core, &actor, &name).await?.into()))
+}
+
+/// The last move of a plugin's data to another version: how far it is, or why it failed.
+#[utoipa::path(get, path = "/plugins/{name}/migration", operation_id = "get_plugin_migration", tag = "plugins",
+    params(("name" = String, Path)),
+    responses((status = 200, body = MoveView)))]
+async fn migration(
+    State(state): State<HttpState>,
+    actor: Actor,
+    Path(name): Path<String>,
+) -> Result<Json<MoveView>> {
+    Ok(Json(moves::find(&state.core, &actor, &name).await?))
 }
 
 /// A plugin's log, the latest line first.

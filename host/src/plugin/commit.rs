@@ -81,6 +81,13 @@ impl Commit {
         commit
     }
 
+    /// Whether it writes more than the log and what `ack` does.
+    pub(super) fn changes_anything(&self) -> bool {
+        !self.customers.is_empty()
+            || !self.timeline.is_empty()
+            || self.parts.iter().any(Part::changes_anything)
+    }
+
     /// Brings the contents of written files to the disk, before the transaction that names them.
     ///
     /// # Errors
@@ -141,6 +148,10 @@ impl Part {
             part.take(buffer);
         }
         part
+    }
+
+    fn changes_anything(&self) -> bool {
+        !(self.puts.is_empty() && self.deletes.is_empty() && self.kv.is_empty() && self.files.is_empty())
     }
 
     fn take(&mut self, buffer: Buffer) {

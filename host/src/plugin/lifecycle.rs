@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use super::PluginHost;
 use super::call::Call;
+use super::commit::is_stale;
 use super::inspect::inspect;
 use super::registry::{Enabled, permissions_of};
-use super::run::{Effects, plugin_actor};
+use super::run::{ATTEMPTS_MAX, Effects, conflicts, plugin_actor};
 use crate::domain::actor::Actor;
 use crate::domain::code::FailureCode;
 use crate::domain::point::Point;
 use crate::error::{Error, Result};
+use crate::ops::plugins::moves::{self, Taken};
 use crate::ops::plugins::{Ack, Inspected, Switch};
 
 /// Chunks of one migration.
-const CHUNKS_MAX: u32 = 10_000;
+const CHUNKS_MAX: i64 = 10_000;
 
 impl PluginHost {
     /// Reads, checks, compiles and links a component without keeping it.
@@ -51,16 +53,23 @@ impl PluginHost {
             let beginning = self.begin(enabled, plugin_actor(enabled, None), Point::Lifecycle)?;
             return self.run(beginning, Call::Enable, Effects::with(ack)).await.map(drop);
         };
-        let mut cursor = None;
-        for _ in 0..CHUNKS_MAX {
-            let beginning = self.begin(enabled, plugin_actor(enabled, None), Point::Lifecycle)?;
-            let last = Arc::clone(&ack);
-            let effects = Effects::Commit(Arc::new(move |answer| match answer.next_cursor() {
-                Some(_) => None,
-                None => Some(Arc::clone(&last)),
-            }));
+        let core = self.core()?;
+        let (tenant, plugin) = (&enabled.tenant, &*enabled.plugin);
+        let taken = moves::begin(&core, tenant, plugin, (&from, &enabled.package_version)).await?;
+        let epoch = taken.epoch;
+        let outcome = self.migrate(enabled, from, taken, ack).await;
+        if let Err(error) = &outcome {
+            moves::fail(&core, (tenant, plugin), epoch, error).await;
+        }
+        outcome
+    }
+
+    /// Calls `migrate` until it is done; the last chunk commits together with `ack`.
+    async fn migrate(&self, enabled: &Arc<Enabled>, from: String, taken: Taken, ack: Ack) -> Result<()> {
+        let Taken { epoch, mut cursor, chunks } = taken;
+        for _ in chunks..CHUNKS_MAX {
             let call = Call::Migrate { from: from.clone(), cursor };
-            cursor = self.run(beginning, call, effects).await?.into_cursor().flatten();
+            cursor = self.migrate_chunk(enabled, &call, epoch, &ack).await?;
             if cursor.is_none() {
                 return Ok(());
             }
@@ -71,6 +80,35 @@ impl PluginHost {
             code: FailureCode::Chunks { max: CHUNKS_MAX.to_string() },
             message,
         })
+    }
+
+    /// One chunk, committed with the cursor behind it; where the next one begins.
+    async fn migrate_chunk(
+        &self,
+        enabled: &Arc<Enabled>,
+        call: &Call,
+        epoch: i64,
+        ack: &Ack,
+    ) -> Result<Option<String>> {
+        let nothing: Ack = Arc::new(|_| Box::pin(async { Ok(()) }));
+        let effects = Effects::with(nothing);
+        for attempt in 1..=ATTEMPTS_MAX {
+            let beginning = self.begin(enabled, plugin_actor(enabled, None), Point::Lifecycle)?;
+            let prepared = self.prepare(&beginning, call, attempt, &effects).await?;
+            let Some((answer, Some(mut commit))) = prepared else { continue };
+            let cursor = answer.into_cursor().flatten();
+            let of = (&enabled.tenant, &*enabled.plugin);
+            let done = (epoch, cursor.as_deref(), commit.changes_anything());
+            commit.ack = Some(moves::chunk_ack(&beginning.core, of, done, ack));
+            let written =
+                beginning.core.db.write(&enabled.tenant, commit, |tx, commit| Box::pin(commit.apply(tx)));
+            match written.await {
+                Ok(()) => return Ok(cursor),
+                Err(error) if is_stale(&error) => self.note_rerun(enabled).await?,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(conflicts(enabled))
     }
 
     /// Disables a plugin. What the guest does for it commits with `ack`; a guest

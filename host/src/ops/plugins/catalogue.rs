@@ -99,6 +99,8 @@ pub struct EnablementView {
     pub state: String,
     /// The version of the plugin.
     pub plugin_version: String,
+    /// The version before, to which it can be rolled back unless its data was changed on the way.
+    pub previous_version: Option<String>,
     /// Grows with every change; the entity tag.
     pub version: i64,
     /// What it may do.
@@ -123,6 +125,7 @@ impl From<Enablement> for EnablementView {
             plugin: row.plugin,
             state: row.state,
             plugin_version: row.package_version,
+            previous_version: row.previous_version,
             version: row.version,
             grants: row.grants.0.with_parameters().collect(),
             settings: row.settings.0,

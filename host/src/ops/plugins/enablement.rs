@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{Ack, Switch, freezes, packages, recordings, trust};
 use crate::clock::Timestamp;
 use crate::db::Tx;
-use crate::db::plugins::{self, Enablement, EnablementRow};
+use crate::db::plugins::{self, Enablement, EnablementRow, Previous};
 use crate::db::shadows;
 use crate::domain::actor::Actor;
 use crate::domain::audit::Entry;
@@ -29,6 +29,9 @@ use crate::domain::schedule::next_due;
 use crate::domain::schema::Schema;
 use crate::error::{Error, Fault, Result};
 use crate::ops::{self, Core};
+
+/// What the audit calls the way back to the version before.
+const ROLL_BACK: &str = "plugin.roll_back";
 
 /// How to enable a plugin.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -186,6 +189,35 @@ pub async fn change(
     find(core, actor, plugin).await
 }
 
+/// What the tenant had enabled before, if there is a way back to it.
+pub(super) async fn previous(core: &Core, tenant: &TenantId, plugin: &str) -> Result<Option<Previous>> {
+    let mut reader = core.db.read(tenant).await?;
+    plugins::find_previous(&mut reader, tenant, plugin).await
+}
+
+/// Puts what was enabled before, whose manifest this is, in the place of what is enabled now.
+pub(super) async fn go_back(
+    core: &Core,
+    actor: &Actor,
+    (now, before): (Enablement, Previous),
+    manifest: Manifest,
+) -> Result<()> {
+    let row = EnablementRow {
+        plugin: now.plugin,
+        package_version: before.version,
+        state: "enabled",
+        version: now.version + 1,
+        grants: before.grants.0,
+        settings: before.settings.0,
+        at: core.now(),
+    };
+    let plugin = row.plugin.clone();
+    let prepared = prepare(core, actor, (row, manifest), (ROLL_BACK, false)).await?;
+    core.db.write(&actor.tenant, prepared, |tx, prepared| Box::pin(apply(tx, prepared))).await?;
+    core.plugins()?.changed(&actor.tenant, &plugin).await;
+    Ok(())
+}
+
 /// Disables a plugin. Its data, settings and grants stay.
 ///
 /// # Errors
@@ -339,6 +371,9 @@ async fn apply(tx: &mut Tx, prepared: &Prepared) -> Result<()> {
         let now = plugins::find_enablement(tx, tenant, &row.plugin).await?;
         let version = now.map_or(0, |now| now.version);
         return Err(Error::VersionMismatch { kind: RecordKind::Enablement, id: row.plugin.clone(), version });
+    }
+    if audit.action == ROLL_BACK {
+        plugins::forget_previous(tx, tenant, &row.plugin).await?;
     }
     // What it was compared with is no more.
     shadows::end(tx, tenant, &row.plugin, "live_changed").await?;

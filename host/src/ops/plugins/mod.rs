@@ -8,6 +8,7 @@ pub mod data;
 pub mod enablement;
 pub mod files;
 pub mod freezes;
+pub mod moves;
 pub mod packages;
 pub mod recordings;
 pub mod routes;
