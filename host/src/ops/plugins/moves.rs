@@ -22,8 +22,8 @@ use crate::domain::permission::Permission;
 use crate::error::{Error, Result};
 use crate::ops::{self, Core};
 
-/// Seconds after which a move that shows no progress may be taken up by another server; longer than
-/// the longest chunk.
+/// Seconds after which a move that shows no progress may be taken up by another server: as long as one
+/// chunk may take with all its tries. If it takes longer all the same, its commit is refused.
 const LEASE_S: i64 = 120;
 
 /// The last move of a plugin's data to another version.
