@@ -11,5 +11,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     for guest in GUESTS {
         builder.component(&format!("guest-{guest}"), &format!("tests/guests/{guest}"))?;
     }
+    builder.component("stamps-rust", "examples/plugins/rust")?;
     Ok(())
 }

@@ -21,6 +21,10 @@ pub const CALLER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest-caller
 /// Tells every byte that it is shown.
 pub const SPY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest-spy.wasm"));
 
+/// The example plugin in Rust: a small one that keeps documents, has a button, a panel and a handler
+/// of events.
+pub const STAMPS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stamps-rust.wasm"));
+
 /// The same component with another manifest: wherever `from` stands in it, `to` does, which is
 /// as long, so that the sections' lengths stay true.
 ///
