@@ -195,7 +195,6 @@ fault-not-a-component = this is not a WebAssembly component
 fault-not-valid = the component is not valid, or uses a feature that is off: { $reason }
 fault-malformed = the bytes are malformed: { $reason }
 fault-unknown-import = imports `{ $import }`, which this host does not offer
-fault-unknown-export = exports `{ $export }`, which this host does not know
 fault-memory = begins with { $pages } pages of memory; at most { $max } are allowed
 fault-too-many-parts = has { $count } { $part }; at most { $max } are allowed
 fault-no-manifest = has no manifest (custom section `hospes:manifest`); the SDK's macro embeds it

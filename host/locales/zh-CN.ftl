@@ -195,7 +195,6 @@ fault-not-a-component = 这不是 WebAssembly 组件
 fault-not-valid = 组件无效，或使用了未开启的特性：{ $reason }
 fault-malformed = 字节内容已损坏：{ $reason }
 fault-unknown-import = 导入了 `{ $import }`，本主机不提供
-fault-unknown-export = 导出了 `{ $export }`，本主机不认识
 fault-memory = 初始内存为 { $pages } 页；最多允许 { $max } 页
 fault-too-many-parts = 含有 { $count } 个 { $part }；最多允许 { $max } 个
 fault-no-manifest = 没有清单（自定义段 `hospes:manifest`）；SDK 的宏会嵌入它

@@ -136,7 +136,6 @@ codes! {
         NotValid { reason } = "not_valid",
         Malformed { reason } = "malformed",
         UnknownImport { import } = "unknown_import",
-        UnknownExport { export } = "unknown_export",
         Memory { pages, max } = "memory",
         TooManyParts { part, count, max } = "too_many_parts",
         NoManifest = "no_manifest",
