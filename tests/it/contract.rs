@@ -36,3 +36,28 @@ fn what_components_are_built_against_does_not_change() {
     }
     assert_golden(GOLDEN, &page);
 }
+
+#[test]
+fn every_change_that_a_component_would_notice_is_seen() {
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/types.wit")).unwrap();
+    let changes = [
+        ("record fault {", "record fault {\n severity: u32,"),
+        ("pointer: string,", "pointer: option<string>,"),
+        ("        code: string,\n", ""),
+        ("denied(string),", "denied(string),\n refused,"),
+        ("not-found(string),", "not-found,"),
+        ("enum comparison {", "enum comparison {\n like,"),
+        ("type timestamp = s64;", "type timestamp = u64;"),
+        ("package hospes:plugin@1.0.0;", "package hospes:plugin@2.0.0;"),
+    ];
+    for (from, to) in changes {
+        assert!(text.contains(from), "{from}");
+        assert_ne!(bare(&text), bare(&text.replacen(from, to, 1)), "{from}");
+    }
+    let function = "get: func() -> string;";
+    assert_ne!(bare(function), bare("get: func(of: u32) -> string;"));
+    assert_ne!(bare(function), bare("get: func() -> u32;"));
+    // What only readers see is free.
+    assert_eq!(bare(&text), bare(&text.replace("/// ", "    /// In other words: ")));
+}

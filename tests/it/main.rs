@@ -10,6 +10,7 @@
 )]
 
 mod access;
+mod components;
 mod contract;
 mod customers;
 mod db_backup;
@@ -27,6 +28,7 @@ mod import_lines;
 mod imports;
 mod kills;
 mod limits;
+mod museum;
 mod once;
 mod openapi;
 mod orders;
@@ -39,6 +41,7 @@ mod partner_workshop;
 mod plugin_calls;
 mod plugin_engine;
 mod plugin_files;
+mod plugin_generated;
 mod plugin_hooks;
 mod plugin_hostile;
 mod plugin_http;
