@@ -205,6 +205,7 @@ fault-not-a-schema = is not a usable JSON Schema: { $reason }
 fault-cron = is not a schedule in the form of cron: { $reason }
 fault-other-names = is the same path as `{ $path }` with other names
 fault-no-body = a { $method } has no body that a schema could describe
+fault-not-for-interpreters = a save does not wait for an interpreter: a plugin of the tier `interpreter` has no hooks
 fault-idle = the manifest declares nothing at `{ $point }`
 fault-missing-grant = needs the grant `{ $grant }`, but does not ask for it
 fault-idle-grant = asks for the grant `{ $grant }`, which nothing in it needs

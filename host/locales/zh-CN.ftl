@@ -205,6 +205,7 @@ fault-not-a-schema = 不是可用的 JSON Schema：{ $reason }
 fault-cron = 不是 cron 格式的时间表：{ $reason }
 fault-other-names = 与路径 `{ $path }` 相同，只是参数名不同
 fault-no-body = { $method } 没有可由 Schema 描述的请求体
+fault-not-for-interpreters = 保存不会等待解释器：`interpreter` 层级的插件不能有钩子
 fault-idle = 清单在 `{ $point }` 没有声明任何内容
 fault-missing-grant = 需要授权 `{ $grant }`，却没有申请
 fault-idle-grant = 申请了授权 `{ $grant }`，却没有用到

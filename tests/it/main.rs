@@ -46,6 +46,7 @@ mod plugin_hooks;
 mod plugin_hostile;
 mod plugin_http;
 mod plugin_jobs;
+mod plugin_languages;
 mod plugin_records;
 mod plugin_requests;
 mod plugin_rig;

@@ -147,6 +147,7 @@ codes! {
         OtherNames { path } = "other_names",
         NoBody { method } = "no_body",
         Idle { point } = "idle",
+        NotForInterpreters = "not_for_interpreters",
         MissingGrant { grant } = "missing_grant",
         IdleGrant { grant } = "idle_grant",
         MissingExport { export } = "missing_export",

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::engine::MEMORY_BYTES_MAX;
+use super::engine::Shape;
 use super::invocation::LOG_LINES_MAX;
 use super::registry::Enabled;
-use crate::domain::manifest::BudgetWish;
+use crate::domain::manifest::{BudgetWish, Tier};
 use crate::domain::point::Point;
 use crate::ops::Core;
 
@@ -50,22 +50,29 @@ pub(super) struct Budget {
 impl Budget {
     /// The budget of a tenant's plugin for `items` inputs at an extension point.
     pub(super) fn of_plugin(enabled: &Enabled, point: Point, items: u32, core: &Core) -> Self {
-        Self::of(point, items, enabled.facts.manifest.budgets.get(&point), &core.ceilings)
+        let manifest = &enabled.facts.manifest;
+        Self::of((manifest.tier, point), items, manifest.budgets.get(&point), &core.ceilings)
     }
 
     /// The budget for `items` inputs at an extension point: a batch of events gets more than one event.
-    fn of(point: Point, items: u32, wish: Option<&BudgetWish>, ceilings: &BudgetWish) -> Self {
-        let mut budget = Self::default_of(point);
+    fn of(
+        (tier, point): (Tier, Point),
+        items: u32,
+        wish: Option<&BudgetWish>,
+        ceilings: &BudgetWish,
+    ) -> Self {
+        let mut budget = Self::default_of(point).in_tier(tier);
         if let Some(wish) = wish {
             budget.grant(wish);
         }
         if point == Point::Events {
-            budget.fuel = budget.fuel.saturating_add(u64::from(items) * 20_000_000);
-            budget.ticks += u64::from(items);
+            let times = slowness(tier);
+            budget.fuel = budget.fuel.saturating_add(u64::from(items) * 20_000_000 * times);
+            budget.ticks += u64::from(items) * times;
             budget.calls = budget.calls.saturating_add(items.saturating_mul(20));
             budget.requests = budget.requests.saturating_add(items);
         }
-        budget.lower(ceilings);
+        budget.lower(ceilings, Shape::of(tier).memory_bytes);
         budget
     }
 
@@ -91,7 +98,7 @@ impl Budget {
             fuel,
             ticks,
             wall: Duration::from_millis(wall_ms),
-            memory: MEMORY_BYTES_MAX,
+            memory: Shape::of(Tier::Compiled).memory_bytes,
             calls,
             rows_read,
             rows_written,
@@ -100,6 +107,14 @@ impl Budget {
             bytes: BYTES_DEFAULT,
             log_lines: LOG_LINES_MAX,
         }
+    }
+
+    /// The same for what takes more instructions, and memory, for everything that it does.
+    fn in_tier(mut self, tier: Tier) -> Self {
+        self.fuel = self.fuel.saturating_mul(slowness(tier));
+        self.ticks = self.ticks.saturating_mul(slowness(tier));
+        self.memory = Shape::of(tier).memory_bytes;
+        self
     }
 
     /// Takes what a manifest wishes instead of the defaults. Where nothing may be written or sent, no
@@ -122,11 +137,11 @@ impl Budget {
     }
 
     /// Stays below the ceilings.
-    fn lower(&mut self, ceilings: &BudgetWish) {
+    fn lower(&mut self, ceilings: &BudgetWish, memory_max: usize) {
         let BudgetWish { fuel, memory_bytes, calls, rows, bytes, outbound_requests, log_lines } = *ceilings;
         let rows_max = rows.unwrap_or(ROWS_MAX).min(ROWS_MAX);
         self.fuel = self.fuel.min(fuel.unwrap_or(FUEL_MAX)).min(FUEL_MAX);
-        self.memory = self.memory.min(memory_bytes.map_or(MEMORY_BYTES_MAX, whole)).min(MEMORY_BYTES_MAX);
+        self.memory = self.memory.min(memory_bytes.map_or(memory_max, whole)).min(memory_max);
         self.calls = self.calls.min(calls.unwrap_or(CALLS_MAX)).min(CALLS_MAX);
         self.rows = self.rows.min(rows_max);
         self.rows_read = self.rows_read.min(rows_max);
@@ -134,6 +149,14 @@ impl Budget {
         self.bytes = self.bytes.min(bytes.map_or(BYTES_MAX, whole)).min(BYTES_MAX);
         self.requests = self.requests.min(outbound_requests.unwrap_or(REQUESTS_MAX)).min(REQUESTS_MAX);
         self.log_lines = self.log_lines.min(log_lines.unwrap_or(LOG_LINES_CEILING)).min(LOG_LINES_CEILING);
+    }
+}
+
+/// How much more an interpreter is given for the same work; its time on the wall is everybody's.
+const fn slowness(tier: Tier) -> u64 {
+    match tier {
+        Tier::Compiled => 1,
+        Tier::Interpreter => 5,
     }
 }
 
@@ -157,18 +180,18 @@ mod tests {
 
     #[test]
     fn a_wish_replaces_the_default_and_a_ceiling_both() {
-        let plain = Budget::of(Point::Jobs, 1, None, &NONE);
+        let plain = Budget::of((Tier::Compiled, Point::Jobs), 1, None, &NONE);
         let wish =
             BudgetWish { fuel: Some(8_000_000_000), calls: Some(7), memory_bytes: Some(1 << 20), ..NONE };
-        let wished = Budget::of(Point::Jobs, 1, Some(&wish), &NONE);
+        let wished = Budget::of((Tier::Compiled, Point::Jobs), 1, Some(&wish), &NONE);
         assert_eq!((wished.fuel, wished.calls, wished.memory), (8_000_000_000, 7, 1 << 20));
         assert_eq!((wished.rows, wished.requests, wished.wall), (plain.rows, plain.requests, plain.wall));
         let ceilings = BudgetWish { fuel: Some(5_000_000_000), calls: Some(3), rows: Some(10), ..NONE };
-        let capped = Budget::of(Point::Jobs, 1, Some(&wish), &ceilings);
+        let capped = Budget::of((Tier::Compiled, Point::Jobs), 1, Some(&wish), &ceilings);
         assert_eq!((capped.fuel, capped.calls, capped.memory), (5_000_000_000, 3, 1 << 20));
         assert_eq!((capped.rows, capped.rows_read, capped.rows_written), (10, 10, 10));
         // A ceiling lowers what nobody has wished, too.
-        assert_eq!(Budget::of(Point::Jobs, 1, None, &ceilings).calls, 3);
+        assert_eq!(Budget::of((Tier::Compiled, Point::Jobs), 1, None, &ceilings).calls, 3);
     }
 
     #[test]
@@ -182,8 +205,11 @@ mod tests {
             outbound_requests: Some(u32::MAX),
             log_lines: Some(u32::MAX),
         };
-        let most = Budget::of(Point::Events, u32::MAX, Some(&all), &all);
-        assert_eq!((most.fuel, most.memory, most.calls), (FUEL_MAX, MEMORY_BYTES_MAX, CALLS_MAX));
+        let most = Budget::of((Tier::Compiled, Point::Events), u32::MAX, Some(&all), &all);
+        assert_eq!(
+            (most.fuel, most.memory, most.calls),
+            (FUEL_MAX, Shape::of(Tier::Compiled).memory_bytes, CALLS_MAX)
+        );
         assert_eq!((most.rows, most.bytes, most.requests), (ROWS_MAX, BYTES_MAX, REQUESTS_MAX));
         assert_eq!(most.log_lines, LOG_LINES_CEILING);
     }
@@ -192,15 +218,31 @@ mod tests {
     fn no_wish_lets_a_hook_write_or_send() {
         let wish = BudgetWish { rows: Some(9), outbound_requests: Some(9), ..NONE };
         for point in [Point::Hooks, Point::Panels, Point::Scoring] {
-            let budget = Budget::of(point, 1, Some(&wish), &NONE);
+            let budget = Budget::of((Tier::Compiled, point), 1, Some(&wish), &NONE);
             assert_eq!((budget.rows_read, budget.rows_written, budget.requests), (9, 0, 0), "{point}");
         }
     }
 
     #[test]
     fn a_batch_of_events_gets_more_than_one() {
-        let [one, many] = [1, 100].map(|items| Budget::of(Point::Events, items, None, &NONE));
+        let [one, many] =
+            [1, 100].map(|items| Budget::of((Tier::Compiled, Point::Events), items, None, &NONE));
         assert!(many.fuel > one.fuel && many.calls > one.calls && many.requests > one.requests);
-        assert_eq!(Budget::of(Point::Actions, 100, None, &NONE), Budget::of(Point::Actions, 1, None, &NONE));
+        assert_eq!(
+            Budget::of((Tier::Compiled, Point::Actions), 100, None, &NONE),
+            Budget::of((Tier::Compiled, Point::Actions), 1, None, &NONE)
+        );
+    }
+
+    #[test]
+    fn an_interpreter_gets_more_by_default_and_goes_no_further_than_its_own_ceiling() {
+        let [compiled, interpreter] =
+            [Tier::Compiled, Tier::Interpreter].map(|tier| Budget::of((tier, Point::Panels), 1, None, &NONE));
+        assert!(interpreter.fuel > compiled.fuel && interpreter.ticks > compiled.ticks);
+        assert!(interpreter.memory > compiled.memory);
+        assert_eq!((interpreter.wall, interpreter.calls), (compiled.wall, compiled.calls));
+        let wish = BudgetWish { memory_bytes: Some(u64::MAX), fuel: Some(u64::MAX), ..NONE };
+        let most = Budget::of((Tier::Interpreter, Point::Panels), 1, Some(&wish), &NONE);
+        assert_eq!((most.fuel, most.memory), (FUEL_MAX, interpreter.memory));
     }
 }

@@ -5,10 +5,9 @@ use std::fmt::Write as _;
 use hospes_bindings::exports::hospes::plugin as exports;
 use hospes_bindings::hospes::plugin::types;
 use serde::{Deserialize, Serialize};
-use wasmtime::{Engine, Store, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
 use super::budget::Budget;
-use super::engine::Sandbox;
 use super::host::Abort;
 use super::invocation::{Invocation, Limits, clean};
 use super::registry::Loaded;
@@ -117,12 +116,12 @@ pub(super) enum Failure {
 /// Runs `call` in a fresh instance. The invocation comes back with what it has
 /// read, buffered, logged and used.
 pub(super) async fn invoke(
-    sandbox: &Sandbox,
     loaded: &Loaded,
     invocation: Invocation,
     call: &Call,
 ) -> (Invocation, Result<Answer, Failure>) {
-    let (mut invocation, left, outcome) = drive(sandbox.engine(), loaded, invocation, call).await;
+    let (mut invocation, left, outcome) = drive(loaded, invocation, call).await;
+    invocation.end_line();
     // What its callees have burnt is theirs.
     let burnt = invocation.budget.fuel.saturating_sub(left);
     invocation.usage.fuel = burnt.saturating_sub(invocation.called_fuel);
@@ -132,13 +131,12 @@ pub(super) async fn invoke(
 
 /// Runs `call` in a fresh instance with `data`, which comes back with the fuel that is left.
 pub(super) async fn drive<T: Running>(
-    engine: &Engine,
     loaded: &Loaded<T>,
     data: T,
     call: &Call,
 ) -> (T, u64, Result<Answer, Failure>) {
     let budget = data.budget();
-    let mut store = Store::new(engine, data);
+    let mut store = Store::new(loaded.pre.engine(), data);
     let outcome = match prepare(&mut store, budget.fuel) {
         Ok(()) => tokio::time::timeout(budget.wall, run(&mut store, loaded, call)).await,
         Err(error) => Ok(Err(Failure::Host(super::engine::internal(error)))),

@@ -1,22 +1,26 @@
-//! The sandbox: one wasmtime engine for the process, its limits and its slots.
+//! The sandbox: one wasmtime engine for each tier of plugins, their limits and their slots.
 //!
 //! Everything that a guest may use of the machine is bounded here or in `call.rs`.
 //! The profile switches off what our contract does not need, because what cannot
 //! be reached cannot be broken: see `decisions/0007-sandbox-profile.md`.
 
+use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use moka::future::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wasmtime::component::Linker;
+use wasmtime::component::{Component, Linker};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, OptLevel, PoolingAllocationConfig,
     Strategy, VariableOperatorCost, WasmBacktraceDetails,
 };
 
+use super::host::wasi;
 use super::invocation::Invocation;
+use super::registry;
+use crate::domain::manifest::Tier;
 use crate::error::{Error, Result};
 
 /// How often the epoch moves: the granularity of deadlines and of yielding.
@@ -36,17 +40,56 @@ const NESTED_MAX: usize = 16;
 const NESTED_PER_TENANT_MAX: usize = 8;
 /// How long an invocation waits for a slot.
 const SLOT_WAIT: Duration = Duration::from_secs(5);
+/// Tenants whose slots are remembered.
+const TENANTS_MAX: u64 = 10_000;
 
-/// The linear memory of one guest.
-pub(super) const MEMORY_BYTES_MAX: usize = 64 << 20;
-/// Elements of one table.
-pub(super) const TABLE_ELEMENTS_MAX: usize = 10_000;
-/// Core instances of one component.
-pub(super) const CORE_INSTANCES_MAX: usize = 8;
-/// Memories of one component.
-pub(super) const MEMORIES_MAX: usize = 4;
-/// Tables of one component.
-pub(super) const TABLES_MAX: usize = 8;
+/// Interpreters that run at once, with a call of one by another plugin beside each.
+const INTERPRETERS_MAX: usize = 8;
+/// Those of one tenant.
+const INTERPRETERS_PER_TENANT_MAX: usize = 4;
+
+/// What a component may have.
+#[derive(Debug)]
+pub(super) struct Shape {
+    /// Its own size.
+    pub(super) component_bytes: usize,
+    /// The linear memory of one instance, in bytes.
+    pub(super) memory_bytes: usize,
+    /// Elements of one table.
+    pub(super) table_elements: usize,
+    pub(super) core_instances: usize,
+    pub(super) memories: usize,
+    pub(super) tables: usize,
+}
+
+const COMPILED: Shape = Shape {
+    component_bytes: 8 << 20,
+    memory_bytes: 64 << 20,
+    table_elements: 10_000,
+    core_instances: 8,
+    memories: 4,
+    tables: 8,
+};
+
+/// Interpreters link their libraries when they start, each of which is an instance.
+const INTERPRETER: Shape = Shape {
+    component_bytes: 32 << 20,
+    memory_bytes: 128 << 20,
+    table_elements: 100_000,
+    core_instances: 64,
+    memories: 8,
+    tables: 64,
+};
+
+impl Shape {
+    pub(super) const fn of(tier: Tier) -> &'static Self {
+        match tier {
+            Tier::Compiled => &COMPILED,
+            Tier::Interpreter => &INTERPRETER,
+        }
+    }
+}
+
 /// The guest's stack; the rest of the fiber's stack is for host functions.
 const WASM_STACK_BYTES: usize = 512 << 10;
 const FIBER_STACK_BYTES: usize = 2 << 20;
@@ -54,12 +97,19 @@ const FIBER_STACK_BYTES: usize = 2 << 20;
 /// with `PAGEMAP_SCAN` this doubles the rate of fresh invocations.
 const KEEP_RESIDENT_BYTES: usize = 256 << 10;
 
-/// The engine and what is shared by all its invocations.
+/// The engines and what is shared by all their invocations.
 pub struct Sandbox {
+    compiled: Lane,
+    interpreter: Lane,
+    pooling: bool,
+}
+
+/// Where the plugins of one tier run.
+struct Lane {
     engine: Engine,
     linker: Linker<Invocation>,
-    pooling: bool,
     slots: Slots,
+    of_tenant: fn() -> Slots,
     tenants: Cache<String, Slots>,
 }
 
@@ -83,48 +133,88 @@ pub(super) struct Slot {
 }
 
 impl Sandbox {
-    /// Builds the engine and starts its clock. One is enough for a process.
+    /// Builds the engines and starts their clocks. One is enough for a process.
     ///
     /// # Errors
-    /// [`Error::Internal`] if this machine cannot run it.
+    /// [`Error::Internal`] if this machine cannot run them.
     pub fn new() -> Result<Self> {
         let (engine, pooling) = build_engine()?;
-        let linker = build_linker(&engine).map_err(internal)?;
-        start_clock(&engine)?;
-        Ok(Self {
-            engine,
-            linker,
-            pooling,
-            slots: Slots::new(CONCURRENT_MAX, NESTED_MAX),
-            tenants: Cache::new(10_000),
+        let compiled = Lane::new(engine, Slots::new(CONCURRENT_MAX, NESTED_MAX), || {
+            Slots::new(CONCURRENT_PER_TENANT_MAX, NESTED_PER_TENANT_MAX)
+        })?;
+        // Without a pool: its slots would all have to be as large as an interpreter.
+        let engine = Engine::new(&profile()).map_err(internal)?;
+        let interpreter = Lane::new(engine, Slots::new(INTERPRETERS_MAX, INTERPRETERS_MAX), || {
+            Slots::new(INTERPRETERS_PER_TENANT_MAX, INTERPRETERS_PER_TENANT_MAX)
+        })?;
+        Ok(Self { compiled, interpreter, pooling })
+    }
+
+    /// The engine of compiled plugins, past which a benchmark measures what the host adds.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        self.engine_of(Tier::Compiled)
+    }
+
+    pub(super) fn engine_of(&self, tier: Tier) -> &Engine {
+        &self.lane(tier).engine
+    }
+
+    /// The host's side of every import of a component.
+    pub(super) fn linker(
+        &self,
+        component: &Component,
+        tier: Tier,
+    ) -> wasmtime::Result<Cow<'_, Linker<Invocation>>> {
+        let linker = &self.lane(tier).linker;
+        Ok(match tier {
+            Tier::Compiled => Cow::Borrowed(linker),
+            Tier::Interpreter => {
+                let mut linker = linker.clone();
+                wasi::link(&mut linker, component)?;
+                Cow::Owned(linker)
+            }
         })
     }
 
-    /// The engine itself, past which a benchmark measures what the host adds.
-    #[must_use]
-    pub fn engine(&self) -> &Engine {
-        &self.engine
-    }
-
-    /// The host's side of every import.
-    pub(super) fn linker(&self) -> &Linker<Invocation> {
-        &self.linker
-    }
-
-    /// Whether instances come from a pool; without it the server is slower.
+    /// Whether instances of compiled plugins come from a pool; without it the server is slower.
     #[must_use]
     pub fn pooling(&self) -> bool {
         self.pooling
     }
 
-    /// Invocations that could begin now.
+    /// Invocations of compiled plugins that could begin now.
     #[must_use]
     pub fn free_slots(&self) -> usize {
-        self.slots.outer.available_permits()
+        self.compiled.slots.outer.available_permits()
     }
 
     /// Waits for a slot.
-    pub(super) async fn slot(&self, tenant: &str) -> Result<Slot> {
+    pub(super) async fn slot(&self, enabled: &registry::Enabled) -> Result<Slot> {
+        self.lane(enabled.facts.manifest.tier).slot(enabled.tenant.as_str()).await
+    }
+
+    /// A slot for a function that a running invocation calls, if one is free now.
+    pub(super) async fn nested_slot(&self, enabled: &registry::Enabled) -> Option<Slot> {
+        self.lane(enabled.facts.manifest.tier).nested_slot(enabled.tenant.as_str()).await
+    }
+
+    const fn lane(&self, tier: Tier) -> &Lane {
+        match tier {
+            Tier::Compiled => &self.compiled,
+            Tier::Interpreter => &self.interpreter,
+        }
+    }
+}
+
+impl Lane {
+    fn new(engine: Engine, slots: Slots, of_tenant: fn() -> Slots) -> Result<Self> {
+        let linker = build_linker(&engine).map_err(internal)?;
+        start_clock(&engine)?;
+        Ok(Self { engine, linker, slots, of_tenant, tenants: Cache::new(TENANTS_MAX) })
+    }
+
+    async fn slot(&self, tenant: &str) -> Result<Slot> {
         let own = self.slots_of(tenant).await.outer;
         let wait = async {
             let own = own.acquire_owned().await.map_err(Error::unavailable)?;
@@ -137,8 +227,7 @@ impl Sandbox {
         }
     }
 
-    /// A slot for a function that a running invocation calls, if one is free now.
-    pub(super) async fn nested_slot(&self, tenant: &str) -> Option<Slot> {
+    async fn nested_slot(&self, tenant: &str) -> Option<Slot> {
         let own = self.slots_of(tenant).await.nested.try_acquire_owned().ok()?;
         let shared = Arc::clone(&self.slots.nested).try_acquire_owned().ok()?;
         Some(Slot { _own: own, _shared: shared })
@@ -148,7 +237,7 @@ impl Sandbox {
         if let Some(known) = self.tenants.get(tenant).await {
             return known;
         }
-        let fresh = async { Slots::new(CONCURRENT_PER_TENANT_MAX, NESTED_PER_TENANT_MAX) };
+        let fresh = async { (self.of_tenant)() };
         self.tenants.get_with(tenant.to_owned(), fresh).await
     }
 }
@@ -225,15 +314,15 @@ fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(SLOTS)
         .total_stacks(SLOTS)
-        .total_core_instances(per_slot(CORE_INSTANCES_MAX))
-        .total_memories(per_slot(MEMORIES_MAX))
-        .total_tables(per_slot(TABLES_MAX))
-        .max_core_instances_per_component(cap(CORE_INSTANCES_MAX))
-        .max_memories_per_component(cap(MEMORIES_MAX))
-        .max_tables_per_component(cap(TABLES_MAX))
-        .max_tables_per_module(cap(TABLES_MAX))
-        .max_memory_size(MEMORY_BYTES_MAX)
-        .table_elements(TABLE_ELEMENTS_MAX)
+        .total_core_instances(per_slot(COMPILED.core_instances))
+        .total_memories(per_slot(COMPILED.memories))
+        .total_tables(per_slot(COMPILED.tables))
+        .max_core_instances_per_component(cap(COMPILED.core_instances))
+        .max_memories_per_component(cap(COMPILED.memories))
+        .max_tables_per_component(cap(COMPILED.tables))
+        .max_tables_per_module(cap(COMPILED.tables))
+        .max_memory_size(COMPILED.memory_bytes)
+        .table_elements(COMPILED.table_elements)
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
         .pagemap_scan(Enabled::Auto);
     pool

@@ -49,11 +49,11 @@ impl PluginHost {
             Ok(callee) => callee,
             Err(refusal) => return (0, Err(refusal)),
         };
-        let Some(slot) = self.sandbox.nested_slot(callee.tenant.as_str()).await else {
+        let Some(slot) = self.sandbox.nested_slot(&callee).await else {
             let busy = "all places for calls between plugins are taken".to_owned();
             return (0, Err(types::Error::Unavailable(busy).into()));
         };
-        let loaded = match self.registry.loaded(&callee.digest).await {
+        let loaded = match self.registry.loaded(&callee).await {
             Ok(loaded) => loaded,
             Err(error) => return (0, Err(error.into())),
         };
@@ -77,7 +77,7 @@ impl PluginHost {
         let buffer = caller.buffer.of_callee(before.as_ref());
         let invocation = Invocation::of_callee(caller, (Arc::clone(&callee), actor), buffer, fuel);
         let started = Instant::now();
-        let (mut invocation, outcome) = invoke(&self.sandbox, &loaded, invocation, &request).await;
+        let (mut invocation, outcome) = invoke(&loaded, invocation, &request).await;
         drop(slot);
         invocation.took(started.elapsed());
         self.measure(&invocation, outcome.as_ref().err());

@@ -7,16 +7,21 @@ use wasmparser::component_types::ComponentEntityType;
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 use wasmtime::Engine;
 
-use super::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, MEMORY_BYTES_MAX, TABLES_MAX};
+use super::engine::Shape;
+use super::host::wasi;
 use crate::domain::code::FaultCode;
 use crate::domain::contract::{IMPORTS, TYPE_INTERFACES, event_grant, point_of_export};
 use crate::domain::grant::{Grant, Grants};
-use crate::domain::manifest::{ColumnSource, Manifest};
+use crate::domain::manifest::{ColumnSource, Manifest, Tier};
 use crate::domain::point::Point;
 use crate::error::{Error, Fault, Result};
 
-/// The largest component, in bytes.
-pub const COMPONENT_BYTES_MAX: usize = 8 << 20;
+/// The largest component of a tier, in bytes.
+#[must_use]
+pub const fn component_bytes_max(tier: Tier) -> usize {
+    Shape::of(tier).component_bytes
+}
+
 /// The custom section that holds the manifest.
 const MANIFEST_SECTION: &str = "hospes:manifest";
 const PACKAGE: &str = "hospes:plugin/";
@@ -39,7 +44,10 @@ pub(super) struct Inspected {
 pub(super) fn inspect(bytes: &[u8]) -> Result<Inspected> {
     check_kind(bytes)?;
     let scan = scan(bytes)?;
-    let mut faults = scan.faults;
+    let mut faults = Vec::new();
+    let manifest = read_manifest(&scan.manifests, &mut faults);
+    let tier = manifest.as_ref().map_or(Tier::default(), |manifest| manifest.tier);
+    scan.check(bytes.len(), tier, &mut faults);
     let mut imports = BTreeSet::new();
     let mut exports = BTreeSet::new();
     let types = Validator::new_with_features(features())
@@ -59,12 +67,15 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Inspected> {
             }
             _ => Vec::new(),
         };
+        if tier == Tier::Interpreter && wasi::interface_of(name).is_some() {
+            // It is no right: what the host has behind it gives nothing.
+            continue;
+        }
         check_import(name, &functions, &mut imports, &mut faults);
     }
     // What is exported beyond, by a newer SDK or by a tool for its own ends, is never called.
     let points = scan.exports.iter().filter_map(|name| interface_of(name).and_then(point_of_export));
     exports.extend(points.map(|point| point.as_str().to_owned()));
-    let manifest = read_manifest(&scan.manifests, &mut faults);
     if let Some(manifest) = &manifest {
         compare(manifest, &imports, &exports, &mut faults);
     }
@@ -79,8 +90,10 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Inspected> {
 }
 
 fn check_kind(bytes: &[u8]) -> Result<()> {
-    if bytes.len() > COMPONENT_BYTES_MAX {
-        return Err(Error::plain("", FaultCode::too_many_bytes(COMPONENT_BYTES_MAX)));
+    // How much less it is if no interpreter, its manifest says.
+    let most = component_bytes_max(Tier::Interpreter);
+    if bytes.len() > most {
+        return Err(Error::plain("", FaultCode::too_many_bytes(most)));
     }
     if Engine::detect_precompiled(bytes).is_some() {
         return Err(Error::plain("", FaultCode::Precompiled));
@@ -108,7 +121,37 @@ struct Scan<'a> {
     imports: Vec<String>,
     exports: Vec<String>,
     manifests: Vec<&'a [u8]>,
-    faults: Vec<Fault>,
+    instances: u32,
+    memories: u32,
+    tables: u32,
+    /// The most pages with which a memory begins.
+    pages: u64,
+}
+
+impl Scan<'_> {
+    /// Whether a component of so many bytes stays within what its tier may have.
+    fn check(&self, bytes: usize, tier: Tier, faults: &mut Vec<Fault>) {
+        let shape = Shape::of(tier);
+        if bytes > shape.component_bytes {
+            faults.push(Fault::plain("", FaultCode::too_many_bytes(shape.component_bytes)));
+        }
+        let most = shape.memory_bytes as u64 / WASM_PAGE_BYTES;
+        if self.pages > most {
+            let (pages, max) = (self.pages.to_string(), most.to_string());
+            faults.push(Fault::plain("", FaultCode::Memory { pages, max }));
+        }
+        let mut bound = |what: &str, count: u32, most: usize| {
+            if usize::try_from(count).is_ok_and(|count| count > most) {
+                let (part, count, max) = (what.to_owned(), count.to_string(), most.to_string());
+                faults.push(Fault::plain("", FaultCode::TooManyParts { part, count, max }));
+            }
+        };
+        // Instances that only bundle imports have no code and are not counted by the engine either;
+        // this is a ceiling over what a component may ask for, the engine's own limit is lower.
+        bound("core instances", self.instances, shape.core_instances * 8);
+        bound("memories", self.memories, shape.memories);
+        bound("tables", self.tables, shape.tables);
+    }
 }
 
 /// Walks over all sections. Nested modules and components count for the
@@ -116,7 +159,7 @@ struct Scan<'a> {
 #[expect(clippy::wildcard_enum_match_arm, reason = "most kinds of sections say nothing that is asked here")]
 fn scan(bytes: &[u8]) -> Result<Scan<'_>> {
     let mut found = Scan::default();
-    let (mut depth, mut instances, mut memories, mut tables) = (0_usize, 0_u32, 0_u32, 0_u32);
+    let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload.map_err(malformed)?;
         match payload {
@@ -137,42 +180,23 @@ fn scan(bytes: &[u8]) -> Result<Scan<'_>> {
                     found.exports.push(export.name.name.to_owned());
                 }
             }
-            Payload::InstanceSection(section) => instances += section.count(),
-            Payload::TableSection(section) => tables += section.count(),
+            Payload::InstanceSection(section) => found.instances += section.count(),
+            Payload::TableSection(section) => found.tables += section.count(),
             Payload::MemorySection(section) => {
-                memories += section.count();
+                found.memories += section.count();
                 for memory in section {
                     let memory = memory.map_err(malformed)?;
-                    check_memory(memory.initial, &mut found.faults);
+                    found.pages = found.pages.max(memory.initial);
                 }
             }
             _ => {}
         }
     }
-    let mut bound = |what: &str, count: u32, most: usize| {
-        if usize::try_from(count).is_ok_and(|count| count > most) {
-            let (part, count, max) = (what.to_owned(), count.to_string(), most.to_string());
-            found.faults.push(Fault::plain("", FaultCode::TooManyParts { part, count, max }));
-        }
-    };
-    // Instances that only bundle imports have no code and are not counted by the engine either;
-    // this is a ceiling over what a component may ask for, the engine's own limit is lower.
-    bound("core instances", instances, CORE_INSTANCES_MAX * 8);
-    bound("memories", memories, MEMORIES_MAX);
-    bound("tables", tables, TABLES_MAX);
     Ok(found)
 }
 
 fn malformed(error: impl ToString) -> Error {
     Error::plain("", FaultCode::Malformed { reason: error.to_string() })
-}
-
-fn check_memory(initial_pages: u64, faults: &mut Vec<Fault>) {
-    let most = MEMORY_BYTES_MAX as u64 / WASM_PAGE_BYTES;
-    if initial_pages > most {
-        let (pages, max) = (initial_pages.to_string(), most.to_string());
-        faults.push(Fault::plain("", FaultCode::Memory { pages, max }));
-    }
 }
 
 /// `kv` of `hospes:plugin/kv@1.0.0`; `None` for another package or major version.
@@ -184,7 +208,7 @@ fn interface_of(name: &str) -> Option<&str> {
 fn check_import(name: &str, functions: &[String], imports: &mut BTreeSet<String>, faults: &mut Vec<Fault>) {
     let mut refuse = |what: &str| {
         let hint = if name.starts_with("wasi:") {
-            "; build for wasm32-unknown-unknown, which imports nothing of WASI"
+            "; build for wasm32-unknown-unknown, which imports nothing of WASI, or declare the tier `interpreter`"
         } else {
             ""
         };
@@ -322,7 +346,7 @@ mod tests {
         assert_eq!(code_of(b"not wasm at all"), "not_a_component");
         assert_eq!(code_of(b""), "not_a_component");
         assert_eq!(code_of(b"\0asm\x01\0\0\0"), "core_module");
-        assert_eq!(code_of(&vec![0; COMPONENT_BYTES_MAX + 1]), "too_many_bytes");
+        assert_eq!(code_of(&vec![0; component_bytes_max(Tier::Interpreter) + 1]), "too_many_bytes");
         assert_eq!(code_of(b"\0asm\x0d\0\x01\0"), "no_manifest");
         assert_eq!(code_of(b"\0asm\x0d\0\x01\0\x07\xff"), "malformed");
     }

@@ -12,12 +12,13 @@ use super::PluginHost;
 use super::budget::Budget;
 use super::buffer::Buffer;
 use super::call::Running;
-use super::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
+use super::engine::Shape;
 use super::gate::{Gate, Refused};
 use super::recorder::{Keep, Tape};
 use super::registry::Enabled;
 use crate::clock::Timestamp;
 use crate::domain::actor::Actor;
+use crate::domain::manifest::Tier;
 use crate::domain::point::Point;
 use crate::ops::Core;
 
@@ -113,6 +114,8 @@ pub(super) struct Invocation {
     /// What of it is kept to run it again, if anything is.
     pub(super) tape: Option<Box<Tape>>,
     pub(super) limits: Limits,
+    /// What it has written to its standard output or error since the last line break.
+    printed: Printed,
     pub(super) ticks_left: u64,
     /// When its time on the wall is over.
     until: Instant,
@@ -192,7 +195,8 @@ impl Invocation {
             buffer: Buffer::default(),
             log: Log::of(budget.log_lines),
             tape: keep.map(|keep| Tape::new(keep, *seed)),
-            limits: Limits::of(&budget),
+            limits: Limits::of(enabled.facts.manifest.tier, &budget),
+            printed: Printed::default(),
             ticks_left: budget.ticks,
             until: Instant::now() + budget.wall,
             called_fuel: 0,
@@ -227,6 +231,7 @@ impl Invocation {
             log_lines: own.log_lines,
             ..caller.budget
         };
+        let limits = Limits::of(enabled.facts.manifest.tier, &budget);
         let keep = caller.host.recorder.decide(&enabled, Point::Functions);
         // Another one for each call, and the same again when the chain runs again.
         let seed = caller
@@ -255,7 +260,8 @@ impl Invocation {
             buffer,
             log: Log::of(budget.log_lines),
             tape: keep.map(|keep| Tape::new(keep, seed)),
-            limits: Limits::of(&budget),
+            limits,
+            printed: Printed::default(),
             ticks_left: budget.ticks,
             until: Instant::now() + budget.wall,
             called_fuel: 0,
@@ -284,15 +290,47 @@ impl Invocation {
         }
     }
 
+    /// Takes what it writes to an output of this level: each line becomes one of the log.
+    pub(super) fn print(&mut self, level: &'static str, text: &[u8]) {
+        for part in text.split_inclusive(|byte| *byte == b'\n') {
+            if self.printed.level != level {
+                self.end_line();
+                self.printed.level = level;
+            }
+            let (line, ends) = part.strip_suffix(b"\n").map_or((part, false), |line| (line, true));
+            let room = LOG_LINE_BYTES_MAX.saturating_sub(self.printed.line.len()).min(line.len());
+            self.printed.line.extend_from_slice(line.get(..room).unwrap_or_default());
+            if ends {
+                self.end_line();
+            }
+        }
+    }
+
+    /// Puts what it has written since the last line break into the log.
+    pub(super) fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.printed.line);
+        if !line.is_empty() {
+            self.log.push(self.printed.level, None, &String::from_utf8_lossy(&line));
+        }
+    }
+
     /// What was refused, and how often.
     pub(super) fn denied(&self) -> impl Iterator<Item = (Refused, u64)> {
         self.denied.iter().map(|(refused, times)| (*refused, *times))
     }
 }
 
+/// A line of an output that has not ended yet.
+#[derive(Debug, Default)]
+struct Printed {
+    level: &'static str,
+    line: Vec<u8>,
+}
+
 /// What a guest may allocate; remembers why it was stopped.
 #[derive(Debug)]
 pub(super) struct Limits {
+    shape: &'static Shape,
     /// Bytes of each linear memory.
     memory: usize,
     /// The limit that was met, for the message.
@@ -300,8 +338,8 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    pub(super) fn of(budget: &Budget) -> Self {
-        Self { memory: budget.memory, met: None }
+    pub(super) fn of(tier: Tier, budget: &Budget) -> Self {
+        Self { shape: Shape::of(tier), memory: budget.memory, met: None }
     }
 
     fn check(&mut self, desired: usize, most: usize, what: &'static str) -> wasmtime::Result<bool> {
@@ -324,18 +362,18 @@ impl ResourceLimiter for Limits {
     }
 
     fn table_growing(&mut self, _now: usize, desired: usize, _most: Option<usize>) -> wasmtime::Result<bool> {
-        self.check(desired, TABLE_ELEMENTS_MAX, "table")
+        self.check(desired, self.shape.table_elements, "table")
     }
 
     fn instances(&self) -> usize {
-        CORE_INSTANCES_MAX
+        self.shape.core_instances
     }
 
     fn tables(&self) -> usize {
-        TABLES_MAX
+        self.shape.tables
     }
 
     fn memories(&self) -> usize {
-        MEMORIES_MAX
+        self.shape.memories
     }
 }

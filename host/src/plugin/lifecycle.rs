@@ -23,7 +23,7 @@ impl PluginHost {
     pub(super) async fn inspect_component(&self, bytes: Vec<u8>) -> Result<Inspected> {
         let found = inspect(&bytes)?;
         let digest = super::artifact::digest(&bytes);
-        self.registry.try_out(&digest, bytes).await?;
+        self.registry.try_out(&digest, found.manifest.tier, bytes).await?;
         let super::inspect::Inspected { manifest, imports, exports } = found;
         Ok(Inspected { digest, manifest, imports, exports })
     }
@@ -45,7 +45,7 @@ impl PluginHost {
     }
 
     async fn call_enable(&self, enabled: &Arc<Enabled>, from: Option<String>, ack: Ack) -> Result<()> {
-        let loaded = self.registry.loaded(&enabled.digest).await?;
+        let loaded = self.registry.loaded(enabled).await?;
         if loaded.lifecycle.is_none() {
             return self.core()?.db.write(&enabled.tenant, ack, |tx, ack| ack(tx)).await;
         }
@@ -132,7 +132,7 @@ impl PluginHost {
 
     /// Whether the guest took part.
     async fn call_disable(&self, enabled: &Arc<Enabled>, ack: Ack) -> Result<bool> {
-        let loaded = self.registry.loaded(&enabled.digest).await?;
+        let loaded = self.registry.loaded(enabled).await?;
         if loaded.lifecycle.is_none() {
             return Ok(false);
         }

@@ -46,7 +46,7 @@ use tokio::sync::Mutex;
 
 pub use artifact::Artifacts;
 pub use engine::Sandbox;
-pub use inspect::COMPONENT_BYTES_MAX;
+pub use inspect::component_bytes_max;
 
 use crate::domain::actor::Actor;
 use crate::domain::customer::Customer;

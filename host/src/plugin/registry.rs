@@ -24,7 +24,7 @@ use crate::domain::actor::{Actor, Locale};
 use crate::domain::code::{FaultCode, RecordKind};
 use crate::domain::grant::{Grant, Grants};
 use crate::domain::ids::TenantId;
-use crate::domain::manifest::Manifest;
+use crate::domain::manifest::{Manifest, Tier};
 use crate::domain::permission::Permission;
 use crate::domain::recording::RecordingRules;
 use crate::domain::schema::Schema;
@@ -33,10 +33,12 @@ use crate::error::{Error, Result};
 
 /// How long another server's change may stay unseen; below the promised 5 seconds.
 const FOLLOW: Duration = Duration::from_secs(3);
-/// Tenants whose plugins are remembered.
-const TENANTS_MAX: u64 = 10_000;
-/// Components that stay loaded.
+/// Plugins of tenants that are remembered, a tenant's all together; a tenant without any counts as one.
+const ENABLED_MAX: u64 = 50_000;
+/// Compiled components that stay loaded.
 const COMPONENTS_MAX: u64 = 256;
+/// Interpreters that stay loaded: each is some 50 MiB of machine code.
+const INTERPRETERS_MAX: u64 = 16;
 
 /// A component that is ready to be instantiated, and where it can be called.
 pub(super) struct Loaded<T: 'static = Invocation> {
@@ -214,6 +216,7 @@ pub(super) struct Registry {
     sandbox: Arc<Sandbox>,
     artifacts: Artifacts,
     components: Cache<String, Arc<Loaded>>,
+    interpreters: Cache<String, Arc<Loaded>>,
     facts: Cache<String, Arc<Facts>>,
     tenants: Cache<TenantId, Arc<[Arc<Enabled>]>>,
     gate: Arc<Gate>,
@@ -221,12 +224,18 @@ pub(super) struct Registry {
 
 impl Registry {
     pub(super) fn new(db: Db, sandbox: Arc<Sandbox>, artifacts: Artifacts, gate: Arc<Gate>) -> Self {
-        let tenants = Cache::builder().max_capacity(TENANTS_MAX).time_to_live(FOLLOW).build();
+        let weigh = |_: &TenantId, plugins: &Arc<[Arc<Enabled>]>| u32::try_from(plugins.len().max(1));
+        let tenants = Cache::builder()
+            .weigher(move |tenant, plugins| weigh(tenant, plugins).unwrap_or(u32::MAX))
+            .max_capacity(ENABLED_MAX)
+            .time_to_live(FOLLOW)
+            .build();
         Self {
             db,
             sandbox,
             artifacts,
             components: Cache::new(COMPONENTS_MAX),
+            interpreters: Cache::new(INTERPRETERS_MAX),
             facts: Cache::new(COMPONENTS_MAX),
             tenants,
             gate,
@@ -370,22 +379,28 @@ impl Registry {
         })
     }
 
-    /// The component with this digest, from memory, the artefact cache, or its compiler.
-    pub(super) async fn loaded(&self, digest: &str) -> Result<Arc<Loaded>> {
-        if let Some(loaded) = self.components.get(digest).await {
-            return Ok(loaded);
+    fn components(&self, tier: Tier) -> &Cache<String, Arc<Loaded>> {
+        match tier {
+            Tier::Compiled => &self.components,
+            Tier::Interpreter => &self.interpreters,
         }
-        let load = self.load(digest);
-        self.components
-            .try_get_with(digest.to_owned(), load)
-            .await
-            .map_err(|error: Arc<Error>| (*error).clone())
     }
 
-    async fn load(&self, digest: &str) -> Result<Arc<Loaded>> {
-        let engine = self.sandbox.engine();
+    /// The component of a plugin, from memory, the artefact cache, or its compiler.
+    pub(super) async fn loaded(&self, enabled: &Enabled) -> Result<Arc<Loaded>> {
+        let (digest, tier) = (enabled.digest.as_str(), enabled.facts.manifest.tier);
+        let components = self.components(tier);
+        if let Some(loaded) = components.get(digest).await {
+            return Ok(loaded);
+        }
+        let load = self.load(digest, tier);
+        components.try_get_with(digest.to_owned(), load).await.map_err(|error: Arc<Error>| (*error).clone())
+    }
+
+    async fn load(&self, digest: &str, tier: Tier) -> Result<Arc<Loaded>> {
+        let engine = self.sandbox.engine_of(tier);
         if let Some(component) = self.artifacts.load(engine, digest) {
-            return self.link(&component).map(Arc::new);
+            return self.link(&component, tier).map(Arc::new);
         }
         let mut reader = self.db.read_host().await?;
         let bytes = plugins::read_component(&mut reader, digest).await?;
@@ -394,30 +409,32 @@ impl Registry {
             return Err(Error::internal(format!("the stored bytes of component {digest} are not its own")));
         }
         let component = self.artifacts.compile(engine, digest, bytes).await?;
-        self.link(&component).map(Arc::new)
+        self.link(&component, tier).map(Arc::new)
     }
 
     /// Compiles and links bytes that are not stored yet, so that a package that
     /// cannot run is refused when it is installed.
-    pub(super) async fn try_out(&self, digest: &str, bytes: Vec<u8>) -> Result<()> {
-        if self.components.contains_key(digest) {
+    pub(super) async fn try_out(&self, digest: &str, tier: Tier, bytes: Vec<u8>) -> Result<()> {
+        let components = self.components(tier);
+        if components.contains_key(digest) {
             return Ok(());
         }
-        let engine = self.sandbox.engine();
+        let engine = self.sandbox.engine_of(tier);
         let component = match self.artifacts.load(engine, digest) {
             Some(component) => component,
             None => self.artifacts.compile(engine, digest, bytes).await?,
         };
-        let loaded = self.link(&component).map_err(|error| {
+        let loaded = self.link(&component, tier).map_err(|error| {
             let Error::Internal(cause) = error else { return error };
             Error::plain("", FaultCode::NotLinkable { reason: cause.to_string() })
         })?;
-        self.components.insert(digest.to_owned(), Arc::new(loaded)).await;
+        components.insert(digest.to_owned(), Arc::new(loaded)).await;
         Ok(())
     }
 
-    fn link(&self, component: &Component) -> Result<Loaded> {
-        Loaded::link(self.sandbox.linker(), component)
+    fn link(&self, component: &Component, tier: Tier) -> Result<Loaded> {
+        let linker = self.sandbox.linker(component, tier).map_err(super::engine::internal)?;
+        Loaded::link(&linker, component)
     }
 }
 

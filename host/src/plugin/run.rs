@@ -104,11 +104,11 @@ impl PluginHost {
     ) -> Result<Option<(Answer, Option<Commit>)>> {
         let enabled = &beginning.enabled;
         self.check_breaker(beginning)?;
-        let loaded = self.registry.loaded(&enabled.digest).await?;
-        let slot = self.sandbox.slot(enabled.tenant.as_str()).await?;
+        let loaded = self.registry.loaded(enabled).await?;
+        let slot = self.sandbox.slot(enabled).await?;
         let started = Instant::now();
         let invocation = Invocation::new(beginning, attempt);
-        let (mut invocation, outcome) = Box::pin(invoke(&self.sandbox, &loaded, invocation, call)).await;
+        let (mut invocation, outcome) = Box::pin(invoke(&loaded, invocation, call)).await;
         drop(slot);
         invocation.took(started.elapsed());
         self.measure(&invocation, outcome.as_ref().err());

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::super::output::{Failure, Outcome, say};
 use super::build::Crate;
 use crate::domain::actor::Locale;
-use crate::domain::manifest::{Manifest, Texts};
+use crate::domain::manifest::{Manifest, Texts, Tier};
 use crate::error::{Error, Fault};
 use crate::files;
 use crate::ops::plugins::Inspected;
@@ -84,7 +84,7 @@ impl<'a> Report<'a> {
             publisher: &manifest.publisher,
             digest,
             size,
-            size_max: plugin::COMPONENT_BYTES_MAX,
+            size_max: plugin::component_bytes_max(manifest.tier),
             grants: manifest.grants.iter().map(right).collect(),
             imports,
             exports,
@@ -119,7 +119,7 @@ fn warnings(manifest: &Manifest, size: usize) -> Vec<String> {
             found.push(format!("{place} says the same in both languages: `{chinese}`"));
         }
     }
-    if size > SIZE_BYTES_ADVISED {
+    if manifest.tier == Tier::Compiled && size > SIZE_BYTES_ADVISED {
         found.push(format!(
             "{size} bytes are much for a plugin; look for large dependencies with `cargo tree`"
         ));

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::{Manifest, Schedule};
+use super::{Manifest, Schedule, Tier};
 use crate::domain::check::Faults;
 use crate::domain::code::FaultCode;
 use crate::domain::point::Point;
@@ -136,8 +136,11 @@ fn check_grants(manifest: &Manifest, faults: &mut Vec<Fault>) {
     faults.append(&mut wrong.into_vec());
 }
 
-/// Budgets and failure modes belong to extension points that are declared.
+/// Budgets and failure modes belong to extension points that are declared; a save waits for no interpreter.
 fn check_points(manifest: &Manifest, faults: &mut Vec<Fault>) {
+    if manifest.tier == Tier::Interpreter && !manifest.hooks.is_empty() {
+        faults.push(Fault::plain("/hooks", FaultCode::NotForInterpreters));
+    }
     let budgets = manifest.budgets.keys().map(|point| ("budgets", *point));
     let failures = manifest.failure.keys().map(|point| ("failure", *point));
     for (section, point) in budgets.chain(failures) {

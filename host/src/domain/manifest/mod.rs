@@ -18,7 +18,9 @@ use super::point::Point;
 use super::schema::Schema;
 use crate::error::Fault;
 
-pub use package::{BudgetWish, ByPoint, Component, Failure, FailureMode, Sbom, Settings, Texts, WantedGrant};
+pub use package::{
+    BudgetWish, ByPoint, Component, Failure, FailureMode, Sbom, Settings, Texts, Tier, WantedGrant,
+};
 pub use points::{
     Action, CatchUp, Column, ColumnSource, Events, Function, Hook, Job, Method, OnFailure, OrderFact,
     PanelSlot, Reason, Route, Schedule, Scoring, Step, param_of,
@@ -45,6 +47,9 @@ pub struct Manifest {
     /// An SPDX licence expression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license: Option<String>,
+    /// How its code runs.
+    #[serde(default, skip_serializing_if = "Tier::is_default")]
+    pub tier: Tier,
     /// What it does.
     pub description: Texts,
     /// What it is built from.

@@ -31,6 +31,24 @@ impl Texts {
     }
 }
 
+/// How a plugin's code runs, and so what it may weigh and use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// Compiled to WebAssembly itself.
+    #[default]
+    Compiled,
+    /// An interpreter that carries the plugin's source: larger, slower, and for no hooks.
+    Interpreter,
+}
+
+impl Tier {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A grant that a plugin asks for, and why.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WantedGrant {

@@ -205,6 +205,7 @@ impl InstallSheet {
             name,
             version,
             publisher,
+            tier: _,
             description,
             grants: _,
             license,

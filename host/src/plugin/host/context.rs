@@ -57,7 +57,7 @@ pub(in crate::plugin) fn random(seed: &mut u64, length: u32) -> Result<Vec<u8>, 
 }
 
 /// SplitMix64: evenly spread and repeatable; these bytes are no secrets.
-fn split_mix(state: &mut u64) -> u64 {
+pub(super) fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = *state;
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

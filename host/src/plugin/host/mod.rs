@@ -17,6 +17,7 @@ mod orders;
 mod plugins;
 mod settings;
 mod timeline;
+pub(super) mod wasi;
 
 use hospes_bindings::hospes::plugin::types;
 

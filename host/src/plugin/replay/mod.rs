@@ -187,7 +187,7 @@ impl Replay {
         let budget = Budget { fuel, wall: WALL, ..self.recording.budget };
         let is_same = with.digest == self.recording.digest;
         let player = Player::new(Arc::clone(&self.recording), is_same, budget);
-        let (player, left, outcome) = drive(with.sandbox.engine(), &with.loaded, player, &self.call).await;
+        let (player, left, outcome) = drive(&with.loaded, player, &self.call).await;
         (player, fuel.saturating_sub(left), outcome)
     }
 

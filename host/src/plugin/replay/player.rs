@@ -51,7 +51,7 @@ impl Player {
     pub(super) fn new(recording: Arc<Recording>, is_same: bool, budget: Budget) -> Self {
         Self {
             is_same,
-            limits: Limits::of(&budget),
+            limits: Limits::of(Tier::Compiled, &budget),
             budget,
             used: vec![false; recording.calls.len()],
             calls: 0,
