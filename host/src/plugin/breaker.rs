@@ -12,7 +12,7 @@ use crate::domain::point::Point;
 pub(super) const FAILURES_MAX: u32 = 5;
 /// How long it stays open; then one call may try.
 pub(super) const OPEN_SECONDS: i64 = 30;
-/// Counters that are kept; beyond, healthy ones are forgotten.
+/// Counters that are kept; beyond, healthy ones are forgotten, and all if none is healthy.
 const ENTRIES_MAX: usize = 50_000;
 
 /// Runs of which the time is remembered, for each extension point.
@@ -72,6 +72,9 @@ impl Breakers {
         let mut entries = self.entries.lock().expect("no code panics while it holds this lock");
         if entries.len() >= ENTRIES_MAX && !entries.contains_key(&key) {
             entries.retain(|_, health| health.in_a_row > 0);
+            if entries.len() >= ENTRIES_MAX {
+                entries.clear();
+            }
         }
         change(entries.entry(key).or_default())
     }
@@ -154,6 +157,23 @@ mod tests {
         assert_eq!(recent.percentiles([50, 78, 99, 100]), [64, 100, 1_000_000, 1_000_000]);
         recent.add(u64::MAX);
         assert_eq!(recent.percentiles([100]), [u32::MAX]);
+    }
+
+    #[test]
+    fn no_more_counters_are_kept_than_there_may_be() {
+        let breakers = Breakers::default();
+        let tenant = TenantId::from_stored("t".into());
+        for number in 0..ENTRIES_MAX + 10 {
+            let key = (tenant.clone(), format!("p{number}").into(), Point::Events);
+            breakers.failed(key, Usage::default(), Timestamp::from_micros(0));
+        }
+        assert_eq!(breakers.entries.lock().unwrap().len(), 10, "all of them had failed");
+        for number in 0..ENTRIES_MAX {
+            breakers.finished((tenant.clone(), format!("q{number}").into(), Point::Events), Usage::default());
+        }
+        assert!(breakers.entries.lock().unwrap().len() <= ENTRIES_MAX);
+        let failing = breakers.health(&tenant, "p50009", Point::Events);
+        assert_eq!(failing.failures, 1, "what fails is remembered longer than what is healthy");
     }
 
     #[test]
