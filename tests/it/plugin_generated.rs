@@ -3,6 +3,7 @@
 //!
 //! A case is made from a number alone. A failure names it; `HOSPES_CASE=<number>` runs it again
 //! by itself, with `cargo test --workspace --test it -- plugin_generated --nocapture`.
+#![expect(clippy::print_stderr, reason = "tells how many cases went how far")]
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
