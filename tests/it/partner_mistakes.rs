@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use hospes::domain::package::with_section;
 use hospes::error::Error;
 use hospes::ops::plugins::packages;
 use hospes_tests::{TestApp, assert_golden, both_engines, guests};
@@ -79,7 +80,7 @@ fn mistakes() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("a file that is no WebAssembly", b"[package]".to_vec(), "not_a_component"),
         ("the core module instead of the component", b"\0asm\x01\0\0\0".to_vec(), "core_module"),
         ("a component that is cut off", guests::UNGRANTED[..20_000].to_vec(), "malformed"),
-        ("a component larger than a host takes", vec![0; (8 << 20) + 1], "too_many_bytes"),
+        ("a component larger than a host takes", heavy(), "too_many_bytes"),
         ("the macro `plugin!` forgotten", b"\0asm\x0d\0\x01\0".to_vec(), "no_manifest"),
         ("the target wasm32-wasip2", importing("wasi:cli/environment@0.2.0"), "unknown_import"),
         ("a contract of the future", importing("hospes:plugin/kv@2.0.0"), "unknown_import"),
@@ -120,6 +121,11 @@ const PANEL: &str = "\n[[panels]]\nslot = \"customer\"\ntitle = { en = \"Club\",
 
 fn grant(name: &str) -> String {
     format!("\n[[grants]]\nname = \"{name}\"\nreason = {{ en = \"Why.\", zh-CN = \"原因。\" }}\n")
+}
+
+/// A plugin without a mistake but its weight.
+fn heavy() -> Vec<u8> {
+    with_section(guests::STAMPS, "ballast", &vec![0; 8 << 20])
 }
 
 /// The ungranted guest, whose manifest has its panel commented out.

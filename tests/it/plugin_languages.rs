@@ -1,6 +1,6 @@
 //! Plugins in other languages: the example of `examples/plugins`, once in each, in the same host.
 //!
-//! What the tools of npm and PyPI make is taken from the folder that `HOSPES_EXAMPLE_COMPONENTS`
+//! What the tools of npm and PyPI make is taken from the folder that `EXAMPLE_COMPONENTS`
 //! names, which `examples/build` fills, as `.ci/run` does. Without it only Rust's is looked at.
 #![expect(clippy::print_stderr, reason = "says what is passed over, and what examples cost")]
 
@@ -28,13 +28,13 @@ struct Example {
 
 /// The folder of what `examples/build` has made.
 fn built() -> Option<PathBuf> {
-    std::env::var_os("HOSPES_EXAMPLE_COMPONENTS").map(PathBuf::from)
+    std::env::var_os("EXAMPLE_COMPONENTS").map(PathBuf::from)
 }
 
 fn examples() -> Vec<Example> {
     let mut all = vec![Example { name: "stamps-rust", component: guests::STAMPS.to_vec() }];
     let Some(folder) = built() else {
-        eprintln!("HOSPES_EXAMPLE_COMPONENTS is not set: the examples in other languages are passed over");
+        eprintln!("EXAMPLE_COMPONENTS is not set: the examples in other languages are passed over");
         return all;
     };
     for (name, language) in [("stamps-javascript", "javascript"), ("stamps-python", "python")] {
@@ -111,7 +111,7 @@ impl Rig {
 const WASI: &str = "
 package hospes-tests:wasi;
 package wasi:io@0.2.9 {
-    interface streams { resource output-stream { check-write: func() -> result<u64>; } }
+    interface streams { resource output-stream; }
 }
 package wasi:cli@0.2.9 {
     interface environment { get-environment: func() -> list<tuple<string, string>>; }
