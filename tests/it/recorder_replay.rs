@@ -46,7 +46,7 @@ impl Rig {
 }
 
 pub(crate) async fn replay(recording: &NewRecording, component: &[u8]) -> Verdict {
-    let with = Replayed::new(sandbox(), component).expect("it compiles");
+    let with = Replayed::new(&sandbox(), component).expect("it compiles");
     Replay::read(&recording.body).expect("it can be read").run(&with).await.expect("it runs")
 }
 
@@ -109,7 +109,7 @@ both_engines! {
         }
         let components: Vec<Replayed> = [&couriers[0], &couriers[1], &guests::PROBE.to_vec()]
             .into_iter()
-            .map(|bytes| Replayed::new(sandbox(), bytes).unwrap())
+            .map(|bytes| Replayed::new(&sandbox(), bytes).unwrap())
             .collect();
         let mut runner = TestRunner::deterministic();
         let scripts = prop::collection::vec(step(2), 0..6);

@@ -3,7 +3,8 @@
 use clap::Subcommand;
 
 use super::admin::{finish, operator};
-use super::args::{StoreSettings, Tenant};
+use super::args::Tenant;
+use super::flags::StoreSettings;
 use super::output::{Outcome, say};
 use super::plugin::open;
 use super::plugin_shadow::{self, Shadow};

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Subcommand, ValueHint};
 
 use super::admin::{finish, operator};
-use super::args::{StoreSettings, Tenant};
+use super::args::Tenant;
+use super::flags::StoreSettings;
 use super::output::{Outcome, say};
 use super::plugin::{open, read_json};
 use crate::domain::actor::Actor;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Subcommand, ValueHint};
 
 use super::admin::finish;
-use super::args::StoreSettings;
+use super::flags::StoreSettings;
 use super::output::{Outcome, say};
 use super::packing;
 use super::plugin::open;

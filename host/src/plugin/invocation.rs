@@ -232,7 +232,8 @@ impl Invocation {
             ..caller.budget
         };
         let limits = Limits::of(enabled.facts.manifest.tier, &budget);
-        let keep = caller.host.recorder.decide(&enabled, Point::Functions);
+        let is_real = !caller.is_shadow;
+        let keep = is_real.then(|| caller.host.recorder.decide(&enabled, Point::Functions)).flatten();
         // Another one for each call, and the same again when the chain runs again.
         let seed = caller
             .seed

@@ -335,6 +335,8 @@ impl Registry {
             permissions: permissions_of(&grants),
             grants,
             settings: settings.into(),
+            // Its effects are never real, so that there is nothing to explain with a recording.
+            recording: RecordingRules::default(),
             facts,
             home: Arc::clone(home),
             shadow: None,

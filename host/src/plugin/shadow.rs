@@ -218,6 +218,7 @@ impl PluginHost {
         let mut beginning = Beginning { enabled: Arc::clone(candidate), actor, ..live.clone() };
         beginning.items = u32::try_from(told.len()).unwrap_or(u32::MAX);
         beginning.is_shadow = true;
+        beginning.keep = None;
         match self.invoke_shadow(&beginning, Call::Handle(told)).await {
             Ok(shown) => shown,
             Err(error) => Shown { outcome: Err(error.to_string()), fuel: 0 },
@@ -226,11 +227,11 @@ impl PluginHost {
 
     async fn invoke_shadow(&self, beginning: &Beginning, call: Call) -> Result<Shown> {
         let enabled = &beginning.enabled;
-        let loaded = self.registry.loaded(&enabled.digest).await?;
-        let slot = self.sandbox.slot(enabled.tenant.as_str()).await?;
+        let loaded = self.registry.loaded(enabled).await?;
+        let slot = self.sandbox.slot(enabled).await?;
         let started = Instant::now();
         let invocation = Invocation::new(beginning, 1);
-        let (mut invocation, outcome) = Box::pin(invoke(&self.sandbox, &loaded, invocation, &call)).await;
+        let (mut invocation, outcome) = Box::pin(invoke(&loaded, invocation, &call)).await;
         drop(slot);
         invocation.took(started.elapsed());
         self.meter.count_as(METERED_AS, &invocation, outcome.is_err());

@@ -1,7 +1,6 @@
 //! `hospes plugin replay`: no database, no settings and no network.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -31,7 +30,7 @@ pub(super) async fn run(
     let body = open_file(&files::read(file, FILE_BYTES_MAX)?, key.as_deref().map(str::trim))?;
     let replay = Replay::read(&body)?;
     let component = component(&replay, which)?;
-    let with = Replayed::new(Arc::new(Sandbox::new()?), &component)?;
+    let with = Replayed::new(&Sandbox::new()?, &component)?;
     let verdict = replay.run(&with).await?;
     let profile = match samples {
         Some(samples) => Some(replay.profile(&with, samples).await?),

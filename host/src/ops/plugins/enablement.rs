@@ -209,6 +209,7 @@ pub(super) async fn go_back(
         version: now.version + 1,
         grants: before.grants.0,
         settings: before.settings.0,
+        recording: now.recording.0,
         at: core.now(),
     };
     let plugin = row.plugin.clone();

@@ -27,6 +27,7 @@ use super::engine::{Sandbox, internal};
 use super::recorder::{Cut, Entry, FORMAT, Outcome, Recording};
 use super::registry::Loaded;
 use crate::domain::code::FaultCode;
+use crate::domain::manifest::Tier;
 use crate::error::{Error, Result};
 
 /// How long one replay may take on the wall.
@@ -42,7 +43,6 @@ pub struct Replay {
 pub struct Replayed {
     loaded: Loaded<Player>,
     digest: String,
-    sandbox: Arc<Sandbox>,
 }
 
 /// How a replay compares to what was recorded.
@@ -107,15 +107,18 @@ impl Replayed {
     ///
     /// # Errors
     /// `Invalid` if a host would not take it.
-    pub fn new(sandbox: Arc<Sandbox>, bytes: &[u8]) -> Result<Self> {
-        super::inspect::inspect(bytes)?;
+    pub fn new(sandbox: &Sandbox, bytes: &[u8]) -> Result<Self> {
+        if super::inspect::inspect(bytes)?.manifest.tier == Tier::Interpreter {
+            let reason = "what an interpreter is told by WASI is in no recording".to_owned();
+            return Err(Error::plain("", FaultCode::NotReplayable { reason }));
+        }
         let engine = sandbox.engine();
         let component = Component::from_binary(engine, bytes)
             .map_err(|error| Error::plain("", FaultCode::NotCompilable { reason: format!("{error:#}") }))?;
         let mut linker = Linker::new(engine);
         super::host::imports::link_player(&mut linker).map_err(internal)?;
         let loaded = Loaded::link(&linker, &component)?;
-        Ok(Self { loaded, digest: super::artifact::digest(bytes), sandbox })
+        Ok(Self { loaded, digest: super::artifact::digest(bytes) })
     }
 
     /// SHA-256 of the component, in hexadecimal.

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::effects::Effect;
 use crate::domain::grant::Grant;
+use crate::domain::manifest::Tier;
 use crate::error::Error;
 use crate::plugin::budget::Budget;
 use crate::plugin::call::Running;
