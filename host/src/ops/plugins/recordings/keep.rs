@@ -47,9 +47,6 @@ pub async fn write_down(core: &Core) -> Result<u64> {
             }
         }
     }
-    for (tenant, plugin) in plugins {
-        trim(core, &tenant, &plugin).await?;
-    }
     let now = core.now();
     for ((tenant, plugin), count) in dropped {
         let state = (tenant.clone(), plugin, (count, now));
@@ -57,6 +54,9 @@ pub async fn write_down(core: &Core) -> Result<u64> {
             Box::pin(recordings::add_drops(tx, tenant, plugin, *drops))
         });
         written.await?;
+    }
+    for (tenant, plugin) in plugins {
+        trim(core, &tenant, &plugin).await?;
     }
     failed.map_or(Ok(kept), Err)
 }
