@@ -54,6 +54,7 @@ detail-not-running = the tenant does not run this plugin
 detail-move-running = its data is being moved to another version; wait until that has ended
 detail-nothing-before = there is no version to go back to
 detail-data-moved = its data was changed on the way to this version, and the version before cannot read it
+detail-plugin-purging = it was uninstalled, and what it keeps is being purged; wait until that has ended
 detail-upgrade-frozen = plugins are not upgraded until { $until }: { $reason }
 detail-order-customer = the order belongs to another customer
 detail-order-status = the order cannot go from its status to this one

@@ -54,6 +54,7 @@ detail-not-running = 租户未运行此插件
 detail-move-running = 其数据正在迁移到另一版本，请等待完成
 detail-nothing-before = 没有可以回退的版本
 detail-data-moved = 升级到此版本时已更改其数据，先前版本无法读取
+detail-plugin-purging = 该插件已卸载，正在清除其数据，请等待完成
 detail-upgrade-frozen = 在 { $until } 之前不升级插件：{ $reason }
 detail-order-customer = 该订单属于另一位客户
 detail-order-status = 订单不能从当前状态变为该状态

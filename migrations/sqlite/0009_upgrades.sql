@@ -70,3 +70,8 @@ CREATE TABLE plugin_moves (
     updated_at INTEGER NOT NULL,
     PRIMARY KEY (tenant, plugin)
 ) STRICT, WITHOUT ROWID;
+
+-- A plugin that is uninstalled: when all that it keeps is purged and, once that has begun, what was, in
+-- numbers by table.
+ALTER TABLE plugin_enablements ADD COLUMN purge_at INTEGER;
+ALTER TABLE plugin_enablements ADD COLUMN purged TEXT;

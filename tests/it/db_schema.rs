@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hospes::db::{Config, catalogue};
+use hospes::db::{Config, catalogue, plugin_data};
 use hospes_tests::{Engine, Harness, TestDb};
 use sqlx::{
     Connection as _, Either, Executor as _, PgConnection, SqlSafeStr as _, SqliteConnection, Statement as _,
@@ -137,6 +137,20 @@ async fn every_key_of_a_tenants_table_begins_with_the_tenant() {
             LONE_KEYS.iter().chain(KEYS_BEFORE_THE_TENANT).any(|known| *known == (&table, &joined));
         assert!(!is_tenants || is_known || key[0] == "tenant", "{table}: {key:?}");
     }
+}
+
+/// A new table with a plugin's rows is added to `db/plugin_data.rs`: to those that a purge deletes, or with
+/// a reason to those that stay.
+#[tokio::test]
+async fn a_purge_knows_every_table_with_rows_of_a_plugin() {
+    let (_test, mut connection) = sqlite().await;
+    let columns = columns_of_sqlite(&mut connection).await;
+    let of_plugins = columns.keys().filter(|(_, column)| column == "plugin").map(|(table, _)| table.as_str());
+    let of_plugins: BTreeSet<&str> = of_plugins.collect();
+    let stay = plugin_data::STAY.iter().map(|(table, _why)| *table);
+    let known: Vec<&str> = plugin_data::purged_tables().chain(stay).collect();
+    assert_eq!(known.iter().copied().collect::<BTreeSet<_>>(), of_plugins);
+    assert_eq!(known.len(), of_plugins.len(), "a table is named once: {known:?}");
 }
 
 #[tokio::test]

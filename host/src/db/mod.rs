@@ -33,6 +33,7 @@ mod open;
 pub(crate) mod orders;
 pub(crate) mod org_units;
 pub(crate) mod outbox;
+pub mod plugin_data;
 pub mod plugins;
 mod pool;
 mod postgres;

@@ -40,11 +40,13 @@ statements! {
         ORDER BY version
         LIMIT 1000";
     FIND_ENABLEMENT = "
-        SELECT plugin, package_version, previous_version, state, version, grants, settings, recording, created_at, updated_at
+        SELECT plugin, package_version, previous_version, state, version, grants, settings, recording, purge_at, purged,
+            created_at, updated_at
         FROM plugin_enablements
         WHERE tenant = $1 AND plugin = $2";
     LIST_ENABLEMENTS = "
-        SELECT plugin, package_version, previous_version, state, version, grants, settings, recording, created_at, updated_at
+        SELECT plugin, package_version, previous_version, state, version, grants, settings, recording, purge_at, purged,
+            created_at, updated_at
         FROM plugin_enablements
         WHERE tenant = $1
         ORDER BY plugin
@@ -67,19 +69,19 @@ statements! {
     );
     PUT_ENABLEMENT = "
         INSERT INTO plugin_enablements
-            (tenant, plugin, package_version, state, version, grants, settings, recording, created_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
+            (tenant, plugin, package_version, state, version, grants, settings, recording, created_at, updated_at, purge_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10)
         ON CONFLICT (tenant, plugin) DO UPDATE
         SET package_version = excluded.package_version, state = excluded.state, version = excluded.version,
             grants = excluded.grants, settings = excluded.settings, recording = excluded.recording,
-            updated_at = excluded.updated_at,
+            updated_at = excluded.updated_at, purge_at = excluded.purge_at,
             previous_version = CASE WHEN plugin_enablements.package_version <> excluded.package_version
                 THEN plugin_enablements.package_version ELSE plugin_enablements.previous_version END,
             previous_grants = CASE WHEN plugin_enablements.package_version <> excluded.package_version
                 THEN plugin_enablements.grants ELSE plugin_enablements.previous_grants END,
             previous_settings = CASE WHEN plugin_enablements.package_version <> excluded.package_version
                 THEN plugin_enablements.settings ELSE plugin_enablements.previous_settings END
-        WHERE plugin_enablements.version = excluded.version - 1";
+        WHERE plugin_enablements.version = excluded.version - 1 AND plugin_enablements.purged IS NULL";
     FIND_PREVIOUS = "
         SELECT previous_version, previous_grants, previous_settings
         FROM plugin_enablements
@@ -184,6 +186,10 @@ pub struct Enablement {
     pub settings: Json<Value>,
     /// Which of its runs are recorded.
     pub recording: Json<RecordingRules>,
+    /// When everything that it keeps is purged, if it is uninstalled.
+    pub purge_at: Option<Timestamp>,
+    /// What is purged so far, as JSON, once that has begun.
+    pub purged: Option<String>,
     /// When it was first enabled.
     pub created_at: Timestamp,
     /// When this row last changed.
@@ -231,6 +237,8 @@ pub(crate) struct EnablementRow {
     pub(crate) grants: Grants,
     pub(crate) settings: Value,
     pub(crate) recording: RecordingRules,
+    /// Nothing, unless it is uninstalled.
+    pub(crate) purge_at: Option<Timestamp>,
     pub(crate) at: Timestamp,
 }
 
@@ -343,9 +351,11 @@ pub(crate) async fn hold_enablement(tx: &mut Tx, tenant: &TenantId, plugin: &str
 
 /// Writes an enablement over the version before; false if it is not there any more.
 pub(crate) async fn put_enablement(tx: &mut Tx, tenant: &TenantId, row: &EnablementRow) -> Result<bool> {
-    let EnablementRow { plugin, package_version, state, version, grants, settings, recording, at } = row;
+    let EnablementRow { plugin, package_version, state, version, grants, settings, recording, purge_at, at } =
+        row;
     let (grants, recording) = (serde_json::json!(grants), serde_json::json!(recording));
-    let args = args![tenant, plugin, package_version, *state, *version, grants, settings, recording, *at];
+    let mut args = args![tenant, plugin, package_version, *state, *version, grants, settings, recording, *at];
+    args.extend(args![*purge_at]);
     tx.insert_if_absent(PUT_ENABLEMENT, args).await
 }
 

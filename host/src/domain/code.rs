@@ -191,6 +191,8 @@ codes! {
         MoveRunning = "move_running",
         NothingBefore = "nothing_before",
         DataMoved = "data_moved",
+        /// An uninstalled plugin's time is over, and what it keeps is being deleted.
+        PluginPurging = "plugin_purging",
         OrderCustomer = "order_customer",
         OrderStatus = "order_status",
         OrderClosed = "order_closed",

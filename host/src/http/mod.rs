@@ -32,6 +32,7 @@ mod page;
 mod plugin_recordings;
 mod plugin_routes;
 mod plugin_shadows;
+mod plugin_uninstall;
 mod plugin_usage;
 mod plugins;
 mod problem;
@@ -204,6 +205,7 @@ fn ordinary_routes() -> OpenApiRouter<HttpState> {
         .merge(plugin_routes::routes())
         .merge(plugin_recordings::routes())
         .merge(plugin_shadows::routes())
+        .merge(plugin_uninstall::routes())
         .merge(plugin_usage::routes())
         .merge(plugins::routes())
         .merge(products::routes())

@@ -10,7 +10,7 @@ use crate::db::feed::{self, Place};
 use crate::db::{deliveries, lanes};
 use crate::domain::ids::TenantId;
 use crate::error::{Error, Result};
-use crate::ops::plugins::{files, recordings, steps, usage};
+use crate::ops::plugins::{files, recordings, steps, uninstall, usage};
 use crate::ops::{Core, idempotency, webhooks};
 
 /// How often old rows are looked for.
@@ -51,6 +51,8 @@ pub struct Report {
     pub usage: u64,
     /// Recordings of plugins' runs.
     pub recordings: u64,
+    /// Plugins of tenants that were uninstalled, with all that they kept.
+    pub plugins: u64,
     /// Consumers whose deliveries had been left behind.
     pub orphans: u64,
 }
@@ -108,6 +110,7 @@ impl Retention {
                 report.recordings += recordings::purge(&self.core, tenant).await?;
                 report.idempotency_keys += idempotency::purge(&self.core, tenant).await?;
                 report.steps += steps::purge(&self.core, tenant).await?;
+                report.plugins += uninstall::purge(&self.core, tenant).await?;
                 report.blobs += files::purge(&self.core, tenant).await?;
             }
         }

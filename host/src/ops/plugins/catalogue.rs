@@ -111,6 +111,11 @@ pub struct EnablementView {
     /// Which of its runs are recorded, by extension point; what is left out is off.
     #[schema(value_type = Object)]
     pub recording: RecordingRules,
+    /// When everything that it keeps for the tenant is purged, because it is uninstalled.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub purge_at: Option<Timestamp>,
+    /// Whether that has begun; then there is no way back.
+    pub purging: bool,
     /// When it was first enabled.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -130,6 +135,8 @@ impl From<Enablement> for EnablementView {
             grants: row.grants.0.with_parameters().collect(),
             settings: row.settings.0,
             recording: row.recording.0,
+            purge_at: row.purge_at,
+            purging: row.purged.is_some(),
             created_at: row.created_at,
             updated_at: row.updated_at,
         }

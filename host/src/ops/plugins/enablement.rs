@@ -3,6 +3,7 @@
 //!
 //! Row, declared fields, subscriptions, schedules, audit line and what the plugin
 //! itself does for it commit together. Data stays when a plugin is disabled.
+//! To enable a plugin that is uninstalled is to keep it.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::db::shadows;
 use crate::domain::actor::Actor;
 use crate::domain::audit::Entry;
 use crate::domain::check::Faults;
-use crate::domain::code::{FaultCode, RecordKind};
+use crate::domain::code::{FaultCode, Reason, RecordKind};
 use crate::domain::field::{FieldDeclaration, FieldEntity, FieldType, Label};
 use crate::domain::grant::Grants;
 use crate::domain::ids::TenantId;
@@ -85,13 +86,14 @@ struct Prepared {
 /// `Forbidden`; `NotFound` for a plugin or version that is not installed; `Refused` for a newer
 /// version while the tenant's calendar wants none;
 /// `Invalid` for a grant that it does not ask for and for settings that its
-/// schema refuses; `Refused` for a version that the operator has stopped; the plugin's own refusal,
-/// which keeps it as it was.
+/// schema refuses; `Refused` for a version that the operator has stopped, and for a plugin that is being
+/// purged; the plugin's own refusal, which keeps it as it was.
 pub async fn enable(core: &Core, actor: &Actor, plugin: &str, request: NewEnablement) -> Result<Enablement> {
     ops::require(actor, Permission::PluginWrite)?;
     let package = packages::find(core, plugin, request.version.as_deref()).await?;
     trust::check_runs(core, &package).await?;
     let before = find_row(core, &actor.tenant, plugin).await?;
+    before.iter().try_for_each(check_kept)?;
     let manifest = &package.manifest.0;
     let mut faults = Vec::new();
     let grants = match (request.grants, &before) {
@@ -121,6 +123,7 @@ pub async fn enable(core: &Core, actor: &Actor, plugin: &str, request: NewEnable
         grants: grants.clone(),
         settings: settings.clone(),
         recording: recording.clone(),
+        purge_at: None,
         at: core.now(),
     };
     let prepared = prepare(core, actor, (row, manifest.clone()), (action, backfill)).await?;
@@ -154,6 +157,7 @@ pub async fn change(
     ops::require(actor, Permission::PluginWrite)?;
     let before = find(core, actor, plugin).await?;
     ops::check_version(RecordKind::Enablement, &before.plugin, expected, before.version)?;
+    check_kept(&before)?;
     let package = packages::find(core, plugin, Some(&before.package_version)).await?;
     let manifest = package.manifest.0;
     let mut faults = Vec::new();
@@ -181,6 +185,7 @@ pub async fn change(
         grants,
         settings,
         recording,
+        purge_at: before.purge_at,
         at: core.now(),
     };
     let prepared = prepare(core, actor, (row, manifest), ("plugin.configure", false)).await?;
@@ -210,6 +215,7 @@ pub(super) async fn go_back(
         grants: before.grants.0,
         settings: before.settings.0,
         recording: now.recording.0,
+        purge_at: None,
         at: core.now(),
     };
     let plugin = row.plugin.clone();
@@ -230,7 +236,20 @@ pub async fn disable(core: &Core, actor: &Actor, plugin: &str, expected: Option<
     if before.state == "disabled" {
         return Ok(());
     }
-    let package = packages::find(core, plugin, Some(&before.package_version)).await?;
+    switch_off(core, actor, before, ("plugin.disable", None)).await
+}
+
+/// Writes what is disabled from now on, and perhaps purged at a time.
+pub(super) async fn switch_off(
+    core: &Core,
+    actor: &Actor,
+    before: Enablement,
+    (action, purge_at): (&'static str, Option<Timestamp>),
+) -> Result<()> {
+    check_kept(&before)?;
+    let package = packages::find(core, &before.plugin, Some(&before.package_version)).await?;
+    let was_enabled = before.state == "enabled";
+    let plugin = before.plugin.clone();
     let row = EnablementRow {
         plugin: before.plugin,
         package_version: before.package_version,
@@ -239,10 +258,22 @@ pub async fn disable(core: &Core, actor: &Actor, plugin: &str, expected: Option<
         grants: before.grants.0,
         settings: before.settings.0,
         recording: before.recording.0,
+        purge_at,
         at: core.now(),
     };
-    let prepared = prepare(core, actor, (row, package.manifest.0), ("plugin.disable", false)).await?;
-    core.plugins()?.switch_off(actor, plugin, ack_of(prepared)).await
+    let prepared = prepare(core, actor, (row, package.manifest.0), (action, false)).await?;
+    if was_enabled {
+        return core.plugins()?.switch_off(actor, &plugin, ack_of(prepared)).await;
+    }
+    core.db.write(&actor.tenant, prepared, |tx, prepared| Box::pin(apply(tx, prepared))).await?;
+    core.plugins()?.changed(&actor.tenant, &plugin).await;
+    Ok(())
+}
+
+/// What is being purged is neither enabled nor kept any more; once that has ended, it is as if the plugin
+/// had never been enabled.
+fn check_kept(row: &Enablement) -> Result<()> {
+    if row.purged.is_some() { Err(Error::refused(Reason::PluginPurging)) } else { Ok(()) }
 }
 
 /// What the tenant has decided about a plugin.
@@ -348,10 +379,13 @@ async fn prepare(
         let due_at = next_due(&job.schedule, &facts.time_zone, now)?;
         schedules.push((job.clone(), due_at));
     }
-    let changes = json!({
+    let mut changes = json!({
         "version": row.package_version, "state": row.state, "grants": row.grants, "settings": row.settings,
         "recording": row.recording,
     });
+    if let Some(at) = row.purge_at {
+        changes["purge_at"] = json!(at);
+    }
     let audit = Entry::new(&*core.ids, now, action, "plugin", &row.plugin, changes);
     let events = manifest.events.subscribe.clone();
     Ok(Prepared { actor: actor.clone(), row, manifest, audit, schedules, events, backfill })

@@ -6,6 +6,7 @@ pub mod catalogue;
 pub mod credentials;
 pub mod data;
 pub mod enablement;
+pub mod export;
 pub mod files;
 pub mod freezes;
 pub mod moves;
@@ -18,6 +19,7 @@ pub mod sheet;
 mod sheet_text;
 pub mod steps;
 pub mod trust;
+pub mod uninstall;
 pub mod upgrade;
 pub mod usage;
 
