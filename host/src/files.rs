@@ -344,6 +344,19 @@ impl NamedFile {
         self.write(content, &options)
     }
 
+    /// Begins a new file, readable by its owner only, that is written piece by piece; one that is there
+    /// already stays as it is.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub fn begin(self) -> Result<NewFile, FileError> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        owner_only(&mut options);
+        let file = self.dir.open_with(&self.name, &options).map_err(self.fail("make"))?;
+        Ok(NewFile { named: self, file })
+    }
+
     fn write(&self, content: &[u8], options: &OpenOptions) -> Result<(), FileError> {
         let mut file = self.dir.open_with(&self.name, options).map_err(self.fail("make"))?;
         file.write_all(content).and_then(|()| file.sync_all()).map_err(self.fail("write"))
@@ -352,6 +365,31 @@ impl NamedFile {
     fn fail(&self, verb: &'static str) -> impl FnOnce(io::Error) -> FileError {
         let path = self.path.clone();
         move |source| FileError::Io { verb, path, source }
+    }
+}
+
+/// A new file that is written piece by piece.
+#[derive(Debug)]
+pub struct NewFile {
+    named: NamedFile,
+    file: cap_std::fs::File,
+}
+
+impl NewFile {
+    /// Writes behind what is there.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub fn append(&mut self, piece: &[u8]) -> Result<(), FileError> {
+        self.file.write_all(piece).map_err(self.named.fail("write"))
+    }
+
+    /// Puts all of it on the disk.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub fn finish(self) -> Result<(), FileError> {
+        self.file.sync_all().map_err(self.named.fail("write"))
     }
 }
 

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use super::flags::{ServerSettings, StoreSettings};
 use super::plugin_rollout::Rollout;
 use super::plugin_trust::Trust;
+use super::plugin_uninstall::Departure;
 use super::recorder::args::Recorder;
 use super::workshop::args::Workshop;
 use crate::clock::Timestamp;
@@ -276,6 +277,8 @@ pub(super) enum Plugin {
     },
     #[command(flatten)]
     OfTenant(TenantPlugin),
+    #[command(flatten)]
+    Departure(Departure),
     #[command(flatten)]
     Recorder(Recorder),
     #[command(flatten)]

@@ -16,6 +16,7 @@ mod plugin_log;
 mod plugin_rollout;
 mod plugin_shadow;
 mod plugin_trust;
+mod plugin_uninstall;
 mod recorder;
 mod server;
 mod workshop;

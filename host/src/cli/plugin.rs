@@ -10,7 +10,7 @@ use super::args::{Component, Plugin, TenantPlugin};
 use super::output::{Failure, Outcome, say};
 use super::packing;
 use super::server::{connect_plugins, open_command_core};
-use super::{plugin_log, plugin_rollout, plugin_trust, recorder, workshop};
+use super::{plugin_log, plugin_rollout, plugin_trust, plugin_uninstall, recorder, workshop};
 use crate::config::Config;
 use crate::domain::actor::{Actor, Locale};
 use crate::files;
@@ -41,6 +41,7 @@ pub(super) async fn run(command: Plugin) -> Outcome {
             finish(&core).await
         }
         Plugin::OfTenant(command) => run_for_tenant(command).await,
+        Plugin::Departure(command) => plugin_uninstall::run(command).await,
         Plugin::Recorder(command) => Box::pin(recorder::run(command)).await,
         Plugin::Workshop(command) => Box::pin(workshop::run(command)).await,
     }
