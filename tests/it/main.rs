@@ -59,6 +59,7 @@ mod plugin_shadow;
 mod plugin_sheet;
 mod plugin_steps;
 mod plugin_trust;
+mod plugin_uninstall;
 mod plugin_upgrade;
 mod plugin_usage;
 mod problems;
