@@ -324,6 +324,8 @@ grant-hooks-customer = See and change customers before they are saved
 grant-hooks-order = See and change orders before they are saved
 
 sheet-publisher = Published by { $publisher }.
+sheet-compiled = Runs compiled to WebAssembly.
+sheet-interpreter = Runs in an interpreter: slower, and never before a save.
 sheet-grants = Asks for
 sheet-reason = Why: { $reason }
 sheet-classes = Fields: { $values }

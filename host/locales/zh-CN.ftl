@@ -324,6 +324,8 @@ grant-hooks-customer = 在客户保存之前查看和修改
 grant-hooks-order = 在订单保存之前查看和修改
 
 sheet-publisher = 发布者：{ $publisher }。
+sheet-compiled = 以编译后的 WebAssembly 运行。
+sheet-interpreter = 在解释器中运行：较慢，且不在保存之前被调用。
 sheet-grants = 申请的授权
 sheet-reason = 原因：{ $reason }
 sheet-classes = 字段：{ $values }

@@ -6,6 +6,8 @@ codes! {
     /// A heading or a phrase of an install sheet.
     SheetWord in "sheet" {
         Publisher { publisher } = "publisher",
+        Compiled = "compiled",
+        Interpreter = "interpreter",
         Grants = "grants",
         Reason { reason } = "reason",
         Classes { values } = "classes",

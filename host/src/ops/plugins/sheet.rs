@@ -10,7 +10,7 @@ use crate::domain::field_class::FieldClass;
 use crate::domain::grant::{Grant, Granted};
 use crate::domain::manifest::{
     Action, Collection, ColumnSource, EntityKind, Field, Hook, Job, Manifest, Method, OnFailure, PanelSlot,
-    Route, Sbom, ScalarType, Schedule, Scoring, SubjectKind, Texts,
+    Route, Sbom, ScalarType, Schedule, Scoring, SubjectKind, Texts, Tier,
 };
 use crate::domain::permission::Role;
 
@@ -23,6 +23,9 @@ pub struct InstallSheet {
     pub version: String,
     /// Who publishes it.
     pub publisher: String,
+    /// How its code runs: `compiled`, or `interpreter`, which is slower.
+    #[schema(value_type = String)]
+    pub tier: Tier,
     /// What it does.
     pub description: Texts,
     /// Its licence, an SPDX expression.
@@ -205,7 +208,7 @@ impl InstallSheet {
             name,
             version,
             publisher,
-            tier: _,
+            tier,
             description,
             grants: _,
             license,
@@ -232,6 +235,7 @@ impl InstallSheet {
             name: name.clone(),
             version: version.clone(),
             publisher: publisher.clone(),
+            tier: *tier,
             description: description.clone(),
             license: license.clone(),
             grants: grants_of(manifest, imports),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::sheet::{InstallSheet, SheetData, SheetField, SheetGrant, SheetNamed};
 use crate::domain::actor::Locale;
 use crate::domain::code::{Code, RecordKind};
-use crate::domain::manifest::{Component, OnFailure, Schedule, Texts};
+use crate::domain::manifest::{Component, OnFailure, Schedule, Texts, Tier};
 use crate::domain::permission::Role;
 use crate::domain::sheet_word::SheetWord as W;
 use crate::texts;
@@ -17,6 +17,10 @@ impl InstallSheet {
         let words = Words(locale);
         let mut page = Page { words, text: format!("# {} {}\n", self.name, self.version) };
         page.line(&words.say(&W::Publisher { publisher: self.publisher.clone() }));
+        page.line(&words.say(&match self.tier {
+            Tier::Compiled => W::Compiled,
+            Tier::Interpreter => W::Interpreter,
+        }));
         page.line(self.description.get(locale));
         page.rights(self);
         page.additions(self);
