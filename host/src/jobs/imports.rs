@@ -15,7 +15,8 @@ use crate::domain::import::row::{ReadRow, Refused};
 use crate::domain::order::LINES_MAX;
 use crate::error::{Error, Result};
 use crate::ops::Core;
-use crate::ops::imports::work::{self, Batch, Step, Work};
+use crate::ops::imports::ready::{Batch, Importer, Ready, Wake};
+use crate::ops::imports::work::{self, Step, Work};
 
 /// Rows of one transaction.
 pub const BATCH_ROWS_MAX: usize = 500;
@@ -87,9 +88,18 @@ pub async fn purge_once(core: &Core) -> Result<bool> {
 pub struct Session {
     core: Arc<Core>,
     work: Work,
+    source: Source,
+    bound: Option<Arc<Bound>>,
+    /// The batch after the one that was written last.
+    ready: Option<Ready>,
+}
+
+/// The stored file, read batch by batch.
+struct Source {
+    core: Arc<Core>,
+    importer: Arc<Importer>,
     /// Away while its thread reads.
     reader: Option<Reader>,
-    bound: Option<Arc<Bound>>,
     /// A record that was read to learn how many columns there are.
     first: Option<Record>,
     /// A row that was read to learn that an order has ended, and where it begins.
@@ -116,16 +126,15 @@ impl Session {
             return Ok(None);
         };
         let next = work.next();
-        let reader = Reader::new(work.dialect(), next);
-        Ok(Some(Self {
+        let source = Source {
             core: Arc::clone(core),
-            work,
-            reader: Some(reader),
-            bound: None,
+            importer: work.importer(),
+            reader: Some(Reader::new(work.dialect(), next)),
             first: None,
             held: None,
             fed: next.offset,
-        }))
+        };
+        Ok(Some(Self { core: Arc::clone(core), work, source, bound: None, ready: None }))
     }
 
     /// Gives the import back: this node stops.
@@ -136,7 +145,7 @@ impl Session {
         self.work.release(&self.core).await
     }
 
-    /// Reads and commits one batch.
+    /// Commits one batch, and makes the next one ready meanwhile.
     ///
     /// # Errors
     /// Those of the database.
@@ -150,10 +159,79 @@ impl Session {
                 }
             },
         };
+        let Self { core, work, source, ready, .. } = self;
+        let mut now = match ready.take() {
+            Some(ready) => ready,
+            None => Box::pin(source.make_ready(&bound, &Wake::default())).await?,
+        };
+        source.importer.prepare(core, &bound, &mut now).await;
+        if now.is_last() {
+            return Box::pin(commit(core, work, &bound, now)).await;
+        }
+        let wake = now.wake();
+        let (committed, next) = tokio::join!(
+            Box::pin(commit(core, work, &bound, now)),
+            Box::pin(source.make_ready(&bound, &wake))
+        );
+        let step = committed?;
+        if step == Step::More {
+            *ready = Some(next?);
+        }
+        Ok(step)
+    }
+
+    /// Finds out the columns of the file.
+    async fn bind(&mut self) -> Result<std::result::Result<Bound, Refusal>> {
+        let plan = self.work.plan().clone();
+        let mapping = plan.mapping();
+        if mapping.format == Format::Ndjson {
+            return Ok(plan.bind(&[]).map_err(Refusal::columns));
+        }
+        let named = mapping.csv.header;
+        let header = match self.work.header() {
+            Some(header) => header.to_vec(),
+            None => match self.source.first_record().await? {
+                Ok(None) => return Ok(Err(Refusal::empty())),
+                Ok(Some(record)) if named => names(record),
+                Ok(Some(record)) => {
+                    let header = numbers(&record);
+                    self.source.first = Some(record);
+                    header
+                }
+                Err(fault) => return Ok(Err(Refusal::header(fault))),
+            },
+        };
+        self.work.set_header(header.clone());
+        Ok(plan.bind(&header).map_err(Refusal::columns))
+    }
+}
+
+/// Commits a batch, and keeps the job while that takes long.
+async fn commit(core: &Core, work: &mut Work, bound: &Bound, ready: Ready) -> Result<Step> {
+    let keeper = work.keeper();
+    let commit = work.commit(core, bound, ready);
+    tokio::pin!(commit);
+    loop {
+        tokio::select! {
+            committed = &mut commit => return committed,
+            // Hooks may take their time over a batch.
+            () = tokio::time::sleep(HEARTBEAT) => drop(keeper.renew(core).await?),
+        }
+    }
+}
+
+impl Source {
+    /// Reads the next batch and makes it ready.
+    async fn make_ready(&mut self, bound: &Arc<Bound>, wake: &Wake) -> Result<Ready> {
+        let batch = self.next_batch(bound).await?;
+        self.importer.make_ready(&self.core, bound, batch, wake).await
+    }
+
+    async fn next_batch(&mut self, bound: &Arc<Bound>) -> Result<Batch> {
         let first = self.first.take().map(|record| bound.row(record));
         let mut rows: Rows = first.into_iter().chain(self.held.take().map(|(row, _)| row)).collect();
         let is_last = loop {
-            match self.read_rows(&bound, &mut rows).await? {
+            match self.read_rows(bound, &mut rows).await? {
                 Paused::Full => break false,
                 Paused::NeedsInput => self.feed().await?,
                 Paused::Ended => break true,
@@ -163,20 +241,7 @@ impl Session {
             Some((_, begins_at)) => *begins_at,
             None => self.reader()?.position(),
         };
-        self.commit(&bound, Batch { rows, next, is_last }).await
-    }
-
-    async fn commit(&mut self, bound: &Bound, batch: Batch) -> Result<Step> {
-        let keeper = self.work.keeper();
-        let commit = self.work.commit(&self.core, bound, batch);
-        tokio::pin!(commit);
-        loop {
-            tokio::select! {
-                committed = &mut commit => return committed,
-                // Hooks may take their time over a batch.
-                () = tokio::time::sleep(HEARTBEAT) => drop(keeper.renew(&self.core).await?),
-            }
-        }
+        Ok(Batch { rows, next, is_last })
     }
 
     fn reader(&mut self) -> Result<&mut Reader> {
@@ -223,7 +288,7 @@ impl Session {
     }
 
     async fn feed(&mut self) -> Result<()> {
-        let bytes = self.work.read(&self.core, self.fed).await?;
+        let bytes = self.importer.read(&self.core, self.fed).await?;
         self.fed += bytes.len() as u64;
         let reader = self.reader()?;
         if bytes.is_empty() {
@@ -232,31 +297,6 @@ impl Session {
             reader.feed(&bytes);
         }
         Ok(())
-    }
-
-    /// Finds out the columns of the file.
-    async fn bind(&mut self) -> Result<std::result::Result<Bound, Refusal>> {
-        let plan = self.work.plan().clone();
-        let mapping = plan.mapping();
-        if mapping.format == Format::Ndjson {
-            return Ok(plan.bind(&[]).map_err(Refusal::columns));
-        }
-        let named = mapping.csv.header;
-        let header = match self.work.header() {
-            Some(header) => header.to_vec(),
-            None => match self.first_record().await? {
-                Ok(None) => return Ok(Err(Refusal::empty())),
-                Ok(Some(record)) if named => names(record),
-                Ok(Some(record)) => {
-                    let header = numbers(&record);
-                    self.first = Some(record);
-                    header
-                }
-                Err(fault) => return Ok(Err(Refusal::header(fault))),
-            },
-        };
-        self.work.set_header(header.clone());
-        Ok(plan.bind(&header).map_err(Refusal::columns))
     }
 
     async fn first_record(&mut self) -> Result<std::result::Result<Option<Record>, RowFault>> {

@@ -8,7 +8,7 @@ use crate::db::customers::{self, Updated};
 use crate::domain::actor::Actor;
 use crate::domain::check::changes;
 use crate::domain::code::{Reason, RecordKind};
-use crate::domain::customer::Customer;
+use crate::domain::customer::{Customer, Identity};
 use crate::domain::event::Subject;
 use crate::domain::field::{FieldEntity, Model};
 use crate::domain::field_value::FieldChanges;
@@ -135,6 +135,11 @@ impl CustomerChange {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.step.outcome()
+    }
+
+    /// Who the customer is in other systems, afterwards.
+    pub(in crate::ops) fn identities(&self) -> &[Identity] {
+        &self.after.identities
     }
 
     pub(in crate::ops) fn trail(&self) -> Option<&Trail> {

@@ -120,6 +120,16 @@ impl Prepared {
         self.places.get(change).map(|(place, _)| *place)
     }
 
+    /// Who the customers are that change, or are new.
+    pub(super) fn identities(&self) -> impl Iterator<Item = &Identity> {
+        let customers: Vec<&CustomerChange> = match &self.changes {
+            Changes::Customers(changes) => changes.iter().collect(),
+            Changes::Orders(changes) => changes.iter().filter_map(OrderChange::customer).collect(),
+            Changes::Products(_) | Changes::Timeline(_) => Vec::new(),
+        };
+        customers.into_iter().flat_map(CustomerChange::identities)
+    }
+
     /// What is done to the record of each good row.
     pub(super) fn outcomes(&self) -> Vec<Outcome> {
         let of_changes: Vec<Outcome> = match &self.changes {

@@ -6,6 +6,7 @@
 
 mod actor;
 mod batch;
+pub mod ready;
 mod rows;
 pub mod upload;
 pub mod work;

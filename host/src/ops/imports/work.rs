@@ -5,11 +5,12 @@
 //! crash therefore goes on exactly behind the last row that counts. The lease's token
 //! is checked in the same transaction, so that two nodes never work on one file.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::batch::{self, Prepared, Refusals};
 use super::find_row;
+use super::ready::{Importer, Ready};
 use super::rows::{self, Named};
 use crate::clock::Timestamp;
 use crate::db;
@@ -18,10 +19,8 @@ use crate::domain::actor::Actor;
 use crate::domain::code::{Reason, RowCode};
 use crate::domain::import::bound::Bound;
 use crate::domain::import::encoding::Encoding;
-use crate::domain::import::lines::{self, Grouped};
 use crate::domain::import::plan::Plan;
 use crate::domain::import::reader::{Dialect, Position};
-use crate::domain::import::row::{ReadRow, RowIdentity};
 use crate::domain::import::{FAILED_ROWS_MAX, ImportEntity, KEPT_FAULTS_MAX, RowFault};
 use crate::domain::permission::Permission;
 use crate::error::{Error, Result};
@@ -37,10 +36,7 @@ const ROW_FAULTS_MAX: usize = 10;
 
 /// A leased job.
 pub struct Work {
-    claim: Claim,
-    actor: Actor,
-    entity: ImportEntity,
-    source: String,
+    importer: Arc<Importer>,
     plan: Plan,
     encoding: Encoding,
     header: Option<Vec<String>>,
@@ -57,24 +53,6 @@ pub(super) struct Tally {
     pub(super) failed: i64,
     faults_kept: i64,
     faults_dropped: i64,
-}
-
-/// Rows that are committed together.
-pub struct Batch {
-    /// The rows in their order, or what is wrong with each.
-    pub rows: Vec<ReadRow>,
-    /// Where the row after them begins.
-    pub next: Position,
-    /// Whether the file ends there.
-    pub is_last: bool,
-}
-
-/// The good rows of a batch with their external ids, what is wrong with the others, and
-/// what is to be remembered: how often rows like them were seen, or where orders ended.
-struct NamedRows {
-    rows: Vec<Named>,
-    refused: Vec<Vec<RowFault>>,
-    seen: Option<serde_json::Value>,
 }
 
 /// Whether there is more to do.
@@ -123,9 +101,6 @@ impl Work {
         let encoding = row.encoding.as_deref().and_then(Encoding::from_name);
         let stored: super::StoredActor = serde_json::from_str(&row.actor).map_err(Error::internal)?;
         Ok(Self {
-            actor: stored.into_actor(claim.tenant.clone()),
-            entity,
-            source: row.source,
             // The zone was written down when the job was made.
             plan: Plan::new(entity, row.mapping.0, "UTC").map_err(|_faults| wrong("mapping"))?,
             encoding: encoding.ok_or_else(|| wrong("encoding"))?,
@@ -142,8 +117,19 @@ impl Work {
                 faults_kept: row.faults_kept,
                 faults_dropped: row.faults_dropped,
             },
-            claim,
+            importer: Arc::new(Importer {
+                actor: stored.into_actor(claim.tenant.clone()),
+                entity,
+                source: row.source,
+                claim,
+            }),
         })
+    }
+
+    /// Who makes batches ready.
+    #[must_use]
+    pub fn importer(&self) -> Arc<Importer> {
+        Arc::clone(&self.importer)
     }
 
     /// How the file is written.
@@ -180,15 +166,6 @@ impl Work {
         self.next
     }
 
-    /// Bytes of the file from `offset` on; none at its end.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn read(&self, core: &Core, offset: u64) -> Result<Vec<u8>> {
-        let mut reader = core.db.read(&self.claim.tenant).await?;
-        db::imports::read_content(&mut reader, &self.claim.tenant, &self.claim.import, offset).await
-    }
-
     /// Commits a batch and keeps the job.
     ///
     /// Records that others change at the same time are prepared again. A row that still
@@ -198,24 +175,19 @@ impl Work {
     /// # Errors
     /// Those of the database; the job can be taken again once its lease has run out.
     /// Whatever else stops the import is written to it as its failure.
-    pub async fn commit(&mut self, core: &Core, bound: &Bound, batch: Batch) -> Result<Step> {
-        let named = if bound.has_lines() {
-            self.name_orders(core, bound, &batch).await?
-        } else {
-            self.name(core, &batch).await?
-        };
+    pub async fn commit(&mut self, core: &Core, bound: &Bound, mut ready: Ready) -> Result<Step> {
         let mut refused = BTreeMap::new();
         let mut tries = 0;
         loop {
-            match self.commit_once(core, bound, &batch, (&named, &refused)).await {
+            match self.commit_once(core, bound, (&mut ready, &refused)).await {
                 Ok(step) => return Ok(step),
                 Err(error @ Error::Unavailable(_)) => return Err(error),
                 Err(error) if !is_race(&error) => return self.stop(core, &error).await,
                 Err(_) if tries < BATCH_TRIES_MAX => tries += 1,
                 Err(_) => {
                     tries = 0;
-                    let job = self.job(core, bound);
-                    if let Some((place, faults)) = find_culprit(&job, &named.rows, &refused).await? {
+                    let job = self.importer.job(core, bound);
+                    if let Some((place, faults)) = find_culprit(&job, &ready.named.rows, &refused).await? {
                         refused.insert(place, faults);
                     }
                 }
@@ -223,23 +195,23 @@ impl Work {
         }
     }
 
-    fn job<'a>(&'a self, core: &'a Core, bound: &'a Bound) -> batch::Job<'a> {
-        batch::Job { core, actor: &self.actor, entity: self.entity, source: &self.source, bound }
-    }
-
     async fn commit_once(
         &mut self,
         core: &Core,
         bound: &Bound,
-        batch: &Batch,
-        (named, refused): (&NamedRows, &Refusals),
+        (ready, refused): (&mut Ready, &Refusals),
     ) -> Result<Step> {
-        let mut prepared = batch::prepare(&self.job(core, bound), &named.rows, refused).await?;
+        let prepared = ready.prepared.take().filter(|_| refused.is_empty());
+        let mut prepared = match prepared {
+            Some(prepared) => prepared,
+            None => batch::prepare(&self.importer.job(core, bound), &ready.named.rows, refused).await?,
+        };
+        let Ready { named, next, is_last, .. } = ready;
         let mut faults = std::mem::take(&mut prepared.faults);
         faults.extend(named.refused.iter().cloned());
         let (kept, tally) = self.count(&prepared, faults);
         let gives_up = tally.failed.unsigned_abs() > FAILED_ROWS_MAX;
-        let state = match (gives_up, batch.is_last) {
+        let state = match (gives_up, *is_last) {
             (true, _) => "failed",
             (false, true) => "succeeded",
             (false, false) => "running",
@@ -250,21 +222,22 @@ impl Work {
             ("too_many_failed_rows".to_owned(), message)
         });
         let unit = CommitUnit {
-            claim: self.claim.clone(),
-            actor: self.actor.clone(),
-            permission: self.entity.permission(),
+            claim: self.importer.claim.clone(),
+            actor: self.importer.actor.clone(),
+            permission: self.importer.entity.permission(),
             first_fault: self.tally.faults_kept,
-            advance: self.advance(core.now(), batch.next, tally, (state, failure)),
+            advance: self.advance(core.now(), *next, tally, (state, failure)),
             seen: named.seen.clone(),
             prepared,
             kept,
         };
-        let held = core.db.write(&self.claim.tenant, unit, |tx, unit| Box::pin(unit.run(tx))).await?;
+        let held =
+            core.db.write(&self.importer.claim.tenant, unit, |tx, unit| Box::pin(unit.run(tx))).await?;
         if !held {
             return Ok(Step::Ended);
         }
         self.tally = tally;
-        self.next = batch.next;
+        self.next = *next;
         Ok(if state == "running" { Step::More } else { Step::Ended })
     }
 
@@ -290,65 +263,6 @@ impl Work {
             leased_until: at.plus_seconds(LEASE_SECONDS),
             at,
         }
-    }
-
-    /// Gives every row its external id, and counts rows that look the same.
-    async fn name(&self, core: &Core, batch: &Batch) -> Result<NamedRows> {
-        let rows = || batch.rows.iter().filter_map(|row| row.as_ref().ok());
-        let keys: Vec<&str> = rows()
-            .filter_map(|row| match &row.identity {
-                Some(RowIdentity::Numbered { key, .. }) => Some(key.as_str()),
-                Some(RowIdentity::Given(_)) | None => None,
-            })
-            .collect();
-        let mut seen: HashMap<_, _> = self.count_seen(core, &keys).await?.collect();
-        let mut changed = serde_json::Map::new();
-        let mut named = Vec::with_capacity(batch.rows.len());
-        for row in rows() {
-            let occurrence = match &row.identity {
-                Some(RowIdentity::Numbered { key, .. }) => {
-                    let count = seen.entry(key.clone()).or_insert(0);
-                    *count += 1;
-                    changed.insert(key.clone(), serde_json::Value::from(*count));
-                    count.unsigned_abs()
-                }
-                Some(RowIdentity::Given(_)) | None => 1,
-            };
-            let identity = row.identity.as_ref().ok_or_else(|| Error::internal("a row has no identity"))?;
-            let external_id = identity.external_id(occurrence);
-            named.push(Named { external_id, row: row.clone(), others: Vec::new() });
-        }
-        let refused = batch.rows.iter().filter_map(|row| Some(row.as_ref().err()?.faults.clone())).collect();
-        let seen = (!changed.is_empty()).then_some(serde_json::Value::Object(changed));
-        Ok(NamedRows { rows: named, refused, seen })
-    }
-
-    /// Puts rows together to orders, and remembers where each has ended.
-    async fn name_orders(&self, core: &Core, bound: &Bound, batch: &Batch) -> Result<NamedRows> {
-        let keys = lines::keys(&batch.rows);
-        let seen = self.count_seen(core, &keys.iter().map(String::as_str).collect::<Vec<_>>()).await?;
-        let seen = seen.map(|(key, line)| (key, line.unsigned_abs())).collect();
-        let Grouped { orders, refused, last_lines } = bound.group(&batch.rows, &seen);
-        let rows = orders.into_iter().filter_map(|(external_id, rows)| Named::order(external_id, rows));
-        let last_lines = last_lines.into_iter().map(|(key, line)| (key, serde_json::Value::from(line)));
-        let last_lines: serde_json::Map<_, _> = last_lines.collect();
-        let seen = (!last_lines.is_empty()).then_some(serde_json::Value::Object(last_lines));
-        Ok(NamedRows { rows: rows.collect(), refused, seen })
-    }
-
-    /// What is remembered by these keys.
-    async fn count_seen(
-        &self,
-        core: &Core,
-        keys: &[&str],
-    ) -> Result<impl Iterator<Item = (String, i64)> + use<>> {
-        let mut seen = Vec::new();
-        if !keys.is_empty() {
-            let Claim { tenant, import, .. } = &self.claim;
-            let mut reader = core.db.read(tenant).await?;
-            seen = db::imports::count_seen(&mut reader, tenant, import, keys).await?;
-        }
-        Ok(seen.into_iter())
     }
 
     /// The faults that are kept, and the tally after the batch.
@@ -394,23 +308,25 @@ impl Work {
         let failure = Some((code.to_owned(), message.to_owned()));
         let advance = self.advance(core.now(), self.next, tally, ("failed", failure));
         let unit = CommitUnit {
-            claim: self.claim.clone(),
-            actor: self.actor.clone(),
-            permission: self.entity.permission(),
+            claim: self.importer.claim.clone(),
+            actor: self.importer.actor.clone(),
+            permission: self.importer.entity.permission(),
             first_fault: self.tally.faults_kept,
             prepared: Prepared::default(),
             kept: faults,
             seen: None,
             advance,
         };
-        core.db.write(&self.claim.tenant, unit, |tx, unit| Box::pin(unit.write_progress(tx))).await?;
+        core.db
+            .write(&self.importer.claim.tenant, unit, |tx, unit| Box::pin(unit.write_progress(tx)))
+            .await?;
         Ok(Step::Ended)
     }
 
     /// Ends the job because of an error that trying again does not mend.
     async fn stop(&mut self, core: &Core, error: &Error) -> Result<Step> {
         let (code, message) = if let Error::Internal(cause) = error {
-            tracing::error!(import = %self.claim.import, error = ?cause, "an import failed");
+            tracing::error!(import = %self.importer.claim.import, error = ?cause, "an import failed");
             ("internal", "the server failed; its log says more".to_owned())
         } else if matches!(error, Error::Unauthenticated(_) | Error::Forbidden(_)) {
             ("rights_lost", "whoever made this import may no longer write such records".to_owned())
@@ -423,7 +339,7 @@ impl Work {
     /// What keeps the job while a batch takes long.
     #[must_use]
     pub fn keeper(&self) -> Keeper {
-        Keeper(self.claim.clone())
+        Keeper(self.importer.claim.clone())
     }
 
     /// Gives the job back before its lease has run out: this node stops.
@@ -431,9 +347,9 @@ impl Work {
     /// # Errors
     /// Those of the database.
     pub async fn release(self, core: &Core) -> Result<()> {
-        let state = (self.claim.clone(), core.now());
+        let state = (self.importer.claim.clone(), core.now());
         core.db
-            .write(&self.claim.tenant, state, |tx, (claim, now)| {
+            .write(&self.importer.claim.tenant, state, |tx, (claim, now)| {
                 Box::pin(db::imports::renew(tx, claim, *now))
             })
             .await
