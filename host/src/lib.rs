@@ -20,3 +20,8 @@ pub mod outbound;
 pub mod plugin;
 pub mod texts;
 pub mod vault;
+
+/// A server allocates on many threads, where the system's own allocator spends more time on it.
+/// It stands here so that tests and benchmarks run with what the program runs with.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
