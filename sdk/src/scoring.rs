@@ -15,6 +15,19 @@ pub use crate::bindings::scoring::exports::hospes::plugin::scoring::{Column, Sco
 use crate::{Error, Result};
 
 impl Slice {
+    /// The ids of the records, in the order of every column.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.ids.lines()
+    }
+
+    /// The number of records.
+    pub fn rows(&self) -> usize {
+        match self.columns.first() {
+            Some(column) => column.values.len(),
+            None => self.ids().count(),
+        }
+    }
+
     /// A declared column, one number for each id; not-a-number where there is none.
     pub fn column(&self, name: &str) -> Result<&[f64]> {
         let found = self.columns.iter().find(|column| column.name == name);

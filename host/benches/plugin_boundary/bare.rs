@@ -31,6 +31,19 @@ pub(crate) struct Guest {
     db: Option<(Db, TenantId)>,
 }
 
+/// An instance that scores.
+pub(crate) struct Scorer {
+    store: Store<Bare>,
+    guest: exports::scoring::Guest,
+}
+
+impl Scorer {
+    /// A slice of scores.
+    pub(crate) async fn score(&mut self, scoring: &str, slice: &exports::scoring::Slice) {
+        self.guest.call_score(&mut self.store, scoring, slice).await.unwrap().unwrap();
+    }
+}
+
 /// The data of an instance's store.
 struct Bare {
     settings: String,
@@ -88,13 +101,19 @@ impl Guest {
         guest.call_handle(&mut store, events).await.unwrap().unwrap();
     }
 
-    /// A slice of scores.
+    /// A slice of scores, in a fresh instance.
     pub(crate) async fn score(&self, scoring: &str, slice: &exports::scoring::Slice) {
+        let mut scorer = self.scorer().await;
+        scorer.score(scoring, slice).await;
+    }
+
+    /// An instance that goes on living, for scores.
+    pub(crate) async fn scorer(&self) -> Scorer {
         let mut store = self.store();
         let instance = self.pre.instantiate_async(&mut store).await.unwrap();
         let indices = self.scoring.as_ref().expect("the plugin scores");
         let guest = indices.load(&mut store, &instance).unwrap();
-        guest.call_score(&mut store, scoring, slice).await.unwrap().unwrap();
+        Scorer { store, guest }
     }
 
     /// A chunk of a job, and one transaction for all that it has written.

@@ -14,7 +14,7 @@ use crate::bare::Guest;
 use crate::support::{Contender, compare, rate};
 
 /// The formula of the tests' probe, native.
-#[path = "../../../tests/guests/probe/src/scoring.rs"]
+#[path = "../../../tests/guests/probe/src/propensity.rs"]
 mod native;
 
 /// At most three times the native time.
@@ -22,26 +22,27 @@ const AIM: Option<f64> = Some(0.33);
 const ROWS: usize = 1_000;
 const SLICES: usize = 100;
 const HOST_SLICES: usize = 10;
-const COLUMNS: [&str; 5] = ["orders", "spend", "last_order", "events", "created"];
+/// What the host gathers for the formula that it is measured with.
+const GATHERED: [&str; 5] = ["orders", "spend", "last_order", "events", "created"];
 
-/// The same columns, scored by the guest in a fresh instance each time, and by the same code native;
-/// then the whole of it, with columns that the host gathers from the database.
+/// A slice of columns, scored by the guest and by the same code native; then the whole of it, with
+/// columns that the host gathers from the database.
 pub(crate) fn compare_scores(runtime: &Runtime, host: &Host, plugins: &Arc<dyn Plugins>, guest: &Guest) {
-    let ids: Vec<String> = (0..ROWS).map(|row| format!("cus_{row:026}")).collect();
-    let values = |column: usize| -> Vec<f64> { (0..ROWS).map(|row| number(row * 7 + column)).collect() };
-    let columns = COLUMNS.iter().enumerate();
-    let columns =
-        columns.map(|(place, name)| contract::Column { name: (*name).to_owned(), values: values(place) });
-    let slice = contract::Slice { ids: ids.clone(), columns: columns.collect() };
-    let own = hospes_sdk::testing::slice(
-        &ids.iter().map(String::as_str).collect::<Vec<_>>(),
-        &slice.columns.iter().map(|one| (one.name.as_str(), one.values.as_slice())).collect::<Vec<_>>(),
-    );
-    let wasm = || {
+    compare_formula(runtime, guest);
+    compare_gathering(runtime, host, plugins, guest);
+}
+
+fn compare_formula(runtime: &Runtime, guest: &Guest) {
+    let slice = slice_of(&native::WEIGHTS.map(|(name, _weight)| name));
+    let ids: Vec<&str> = slice.ids.lines().collect();
+    let columns = slice.columns.iter().map(|one| (one.name.as_str(), one.values.as_slice()));
+    let own = hospes_sdk::testing::slice(&ids, &columns.collect::<Vec<_>>());
+    let mut scorer = runtime.block_on(guest.scorer());
+    let living = || {
         rate(SLICES * ROWS, || {
             runtime.block_on(async {
                 for _ in 0..SLICES {
-                    guest.score("engagement", &slice).await;
+                    scorer.score("propensity", &slice).await;
                 }
             });
         })
@@ -49,16 +50,25 @@ pub(crate) fn compare_scores(runtime: &Runtime, host: &Host, plugins: &Arc<dyn P
     let native = || {
         rate(SLICES * ROWS, || {
             for _ in 0..SLICES {
-                std::hint::black_box(native::score(std::hint::black_box(&own)).unwrap());
+                std::hint::black_box(native::propensity(std::hint::black_box(&own)).unwrap());
             }
         })
     };
+    let fresh = || rate_slices(runtime, guest, ("propensity", &slice), SLICES);
     compare(
-        "1,000 customers are scored by columns that are there",
+        "1,000 customers are scored by twelve columns that are there",
         "scores",
         AIM,
-        vec![Contender::new("a fresh instance in wasmtime", wasm), Contender::new("native", native)],
+        vec![
+            Contender::new("a guest, instance there", living),
+            Contender::new("native", native),
+            Contender::new("a guest, fresh instance", fresh),
+        ],
     );
+}
+
+fn compare_gathering(runtime: &Runtime, host: &Host, plugins: &Arc<dyn Plugins>, guest: &Guest) {
+    let slice = slice_of(&GATHERED);
     let customers = runtime.block_on(make_customers(host));
     let whole = || {
         rate(HOST_SLICES * ROWS, || {
@@ -68,15 +78,7 @@ pub(crate) fn compare_scores(runtime: &Runtime, host: &Host, plugins: &Arc<dyn P
             }
         })
     };
-    let wasm = || {
-        rate(HOST_SLICES * ROWS, || {
-            runtime.block_on(async {
-                for _ in 0..HOST_SLICES {
-                    guest.score("engagement", &slice).await;
-                }
-            });
-        })
-    };
+    let wasm = || rate_slices(runtime, guest, ("engagement", &slice), HOST_SLICES);
     compare(
         "1,000 customers are scored by columns that the host gathers",
         "scores",
@@ -86,6 +88,31 @@ pub(crate) fn compare_scores(runtime: &Runtime, host: &Host, plugins: &Arc<dyn P
             Contender::new("bare wasmtime, columns given", wasm),
         ],
     );
+}
+
+/// Scores per second of slices, each in a fresh instance.
+fn rate_slices(
+    runtime: &Runtime,
+    guest: &Guest,
+    (scoring, slice): (&str, &contract::Slice),
+    slices: usize,
+) -> f64 {
+    rate(slices * ROWS, || {
+        runtime.block_on(async {
+            for _ in 0..slices {
+                guest.score(scoring, slice).await;
+            }
+        });
+    })
+}
+
+fn slice_of(names: &[&str]) -> contract::Slice {
+    let ids: Vec<String> = (0..ROWS).map(|row| format!("cus_{row:026}")).collect();
+    let column = |(place, name): (usize, &&str)| contract::Column {
+        name: (*name).to_owned(),
+        values: (0..ROWS).map(|row| number(row * 7 + place)).collect(),
+    };
+    contract::Slice { ids: ids.join("\n"), columns: names.iter().enumerate().map(column).collect() }
 }
 
 fn number(seed: usize) -> f64 {

@@ -67,7 +67,7 @@ impl PluginHost {
             HashMap::new()
         };
         let slice = contract::Slice {
-            ids: customers.iter().map(|customer| customer.id.to_string()).collect(),
+            ids: customers.iter().map(|customer| customer.id.as_str()).collect::<Vec<_>>().join("\n"),
             columns: columns(declared, (customers, &facts), sight.as_ref()),
         };
         let call = Call::Score { scoring: declared.name.clone(), slice };

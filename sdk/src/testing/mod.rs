@@ -275,10 +275,7 @@ pub fn slice(ids: &[&str], columns: &[(&str, &[f64])]) -> Slice {
         assert_eq!(values.len(), ids.len(), "the column `{name}` has one number for each id");
         Column { name: (*name).to_owned(), values: values.to_vec() }
     };
-    Slice {
-        ids: ids.iter().map(|id| (*id).to_owned()).collect(),
-        columns: columns.iter().map(column).collect(),
-    }
+    Slice { ids: ids.join("\n"), columns: columns.iter().map(column).collect() }
 }
 
 /// The lines of the plugin's log.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 #[derive(Serialize, Deserialize)]
 struct Shown {
-    ids: Vec<String>,
+    ids: String,
     columns: Vec<(String, Vec<Option<f64>>)>,
 }
 

@@ -131,7 +131,7 @@ impl Panels for Hostile {
 
 impl Scoring for Hostile {
     fn score(scoring: &str, slice: Slice) -> Result<Scores> {
-        let rows = slice.ids.len();
+        let rows = slice.rows();
         match scoring {
             "loop" => spin(),
             "write" => kv::set("from-a-score", &1)?,

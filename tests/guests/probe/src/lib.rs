@@ -3,6 +3,7 @@
 
 mod actions;
 mod panel;
+mod propensity;
 mod routes;
 mod scoring;
 mod seen;
@@ -115,8 +116,8 @@ impl Jobs for Probe {
 }
 
 impl Scoring for Probe {
-    fn score(_scoring: &str, slice: Slice) -> Result<Scores> {
-        scoring::score(&slice)
+    fn score(scoring: &str, slice: Slice) -> Result<Scores> {
+        if scoring == "propensity" { propensity::propensity(&slice) } else { scoring::score(&slice) }
     }
 }
 
