@@ -199,7 +199,9 @@ where
 enum GroupFailure {
     /// The unit at this place took the whole transaction with it; the others may run again.
     Unit(usize),
-    /// The transaction could not begin or commit.
+    /// The transaction could not begin.
+    Begin(Error),
+    /// It could not be committed: one of the units may be to blame.
     Commit(Error),
     /// The disk has failed: what the file holds is only known after a fresh start.
     Disk(Error),
@@ -266,8 +268,16 @@ async fn settle_group(
                 culprit
                     .fail(Error::internal("a unit of work went on after the database refused a statement"));
             }
-            Err(GroupFailure::Commit(error)) => {
-                tracing::warn!(?error, units = group.len(), "a group commit failed");
+            Err(GroupFailure::Commit(error)) if group.len() > 1 => {
+                tracing::warn!(?error, units = group.len(), "a group commit failed: each unit runs alone");
+                reopen(options, tx).await?;
+                for unit in group {
+                    Box::pin(settle_group(options, tx, vec![unit])).await?;
+                }
+                return Ok(());
+            }
+            Err(GroupFailure::Begin(error) | GroupFailure::Commit(error)) => {
+                tracing::warn!(?error, units = group.len(), "a commit failed");
                 reopen(options, tx).await?;
                 group.iter_mut().for_each(|unit| unit.fail(error.clone()));
                 return Ok(());
@@ -283,7 +293,7 @@ async fn settle_group(
 
 async fn commit_group(tx: &mut Tx, group: &mut [Box<dyn QueuedUnit>]) -> Result<(), GroupFailure> {
     // The writer's thread is asked as seldom as can be: each time costs two changes of threads.
-    control(tx, "BEGIN IMMEDIATE; SAVEPOINT unit").await?;
+    control(tx, "BEGIN IMMEDIATE; SAVEPOINT unit", GroupFailure::Begin).await?;
     let last = group.len().saturating_sub(1);
     for (place, unit) in group.iter_mut().enumerate() {
         tx.in_unit = true;
@@ -302,13 +312,17 @@ async fn commit_group(tx: &mut Tx, group: &mut [Box<dyn QueuedUnit>]) -> Result<
             return Err(GroupFailure::Unit(place));
         }
     }
-    control(tx, "COMMIT").await
+    control(tx, "COMMIT", GroupFailure::Commit).await
 }
 
-async fn control(tx: &mut Tx, statement: &'static str) -> Result<(), GroupFailure> {
-    tx.control(statement).await.map_err(|error| {
-        if tx.trouble.disk { GroupFailure::Disk(error) } else { GroupFailure::Commit(error) }
-    })
+async fn control(
+    tx: &mut Tx,
+    statement: &'static str,
+    failure: fn(Error) -> GroupFailure,
+) -> Result<(), GroupFailure> {
+    tx.control(statement)
+        .await
+        .map_err(|error| if tx.trouble.disk { GroupFailure::Disk(error) } else { failure(error) })
 }
 
 /// A fresh connection in place of one whose transaction is in doubt; closing the old

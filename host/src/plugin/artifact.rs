@@ -69,6 +69,10 @@ impl Artifacts {
     /// [`Error::Invalid`] if the compiler refuses it.
     pub(super) async fn compile(&self, engine: &Engine, digest: &str, bytes: Vec<u8>) -> Result<Component> {
         let permit = Arc::clone(&self.compilers).acquire_owned().await.map_err(Error::unavailable)?;
+        // Somebody else may have compiled it while this waited.
+        if let Some(component) = self.load(engine, digest) {
+            return Ok(component);
+        }
         let engine_there = engine.clone();
         let work = move || {
             let _permit = permit;
