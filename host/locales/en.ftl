@@ -264,6 +264,14 @@ row-total-mismatch = the lines do not add up to the total
 row-below-refunded = less than has been refunded already
 row-hook = a plugin's hook has left no record
 
+import-columns = the columns of the file are not those of the mapping
+import-empty = the file has no rows
+import-header = the first row of the file cannot be read
+import-too-many-failed-rows = more than { $most } rows have failed: the mapping is probably wrong
+import-rights-lost = whoever made this import may no longer write such records
+import-refused = { $reason }
+import-internal = the server failed; its log says more
+
 kind-record = record
 kind-tenant = tenant
 kind-org-unit = org unit

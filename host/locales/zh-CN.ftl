@@ -264,6 +264,14 @@ row-total-mismatch = 各行合计与总额不符
 row-below-refunded = 低于已退款的金额
 row-hook = 插件的钩子返回的不是有效记录
 
+import-columns = 文件的列与映射不一致
+import-empty = 文件中没有数据行
+import-header = 无法读取文件的首行
+import-too-many-failed-rows = 失败的行超过 { $most } 行：映射很可能有误
+import-rights-lost = 创建此导入的人已无权写入这类记录
+import-refused = 导入被拒绝：{ $reason }
+import-internal = 服务器出错；详情见服务器日志
+
 kind-record = 记录
 kind-tenant = 租户
 kind-org-unit = 组织单元

@@ -79,7 +79,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::domain::code::{FailureCode, FaultCode, Reason, RowCode};
+    use crate::domain::code::{FailureCode, FaultCode, ImportCode, Reason, RowCode};
     use crate::domain::field_class::FieldClass;
     use crate::domain::grant::Grant;
     use crate::domain::sheet_word::SheetWord;
@@ -109,6 +109,7 @@ mod tests {
             (FailureCode::FAMILY, FailureCode::TABLE),
             (FaultCode::FAMILY, FaultCode::TABLE),
             (RowCode::FAMILY, RowCode::TABLE),
+            (ImportCode::FAMILY, ImportCode::TABLE),
             (RecordKind::FAMILY, RecordKind::TABLE),
             (TypeName::FAMILY, TypeName::TABLE),
             (SheetWord::FAMILY, SheetWord::TABLE),

@@ -292,6 +292,8 @@ both_engines! {
         importer.work().await;
         let import = importer.get(&job).await;
         assert_eq!(import["failure"]["code"], "columns", "{import}");
+        let chinese = importer.app.get(&job).token(&importer.token).header("accept-language", "zh-CN").await.expect(200).body;
+        assert_eq!(chinese["failure"]["message"], "文件的列与映射不一致");
         let missing: Vec<_> = importer.errors(&job).await.into_iter().map(|row| row[1].clone()).collect();
         assert_eq!(missing, ["day", "paid"]);
     }

@@ -346,6 +346,41 @@ codes! {
 }
 
 codes! {
+    /// Why an import gave up.
+    ImportCode in "import" {
+        Columns = "columns",
+        Empty = "empty",
+        Header = "header",
+        TooManyFailedRows { most } = "too_many_failed_rows",
+        RightsLost = "rights_lost",
+        Refused { reason } = "refused",
+        Internal = "internal",
+    }
+}
+
+impl ImportCode {
+    /// The code that was kept with its English text, which is all that is left of a refusal.
+    #[must_use]
+    pub fn from_stored(code: &str, message: String) -> Self {
+        match code {
+            "columns" => Self::Columns,
+            "empty" => Self::Empty,
+            "header" => Self::Header,
+            "too_many_failed_rows" => Self::too_many_failed_rows(),
+            "rights_lost" => Self::RightsLost,
+            "internal" => Self::Internal,
+            _ => Self::Refused { reason: message },
+        }
+    }
+
+    /// More rows have failed than an import goes on after.
+    #[must_use]
+    pub fn too_many_failed_rows() -> Self {
+        Self::TooManyFailedRows { most: super::import::FAILED_ROWS_MAX.to_string() }
+    }
+}
+
+codes! {
     /// A kind of record, as texts call it.
     RecordKind in "kind" {
         Record = "record",

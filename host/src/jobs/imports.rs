@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::code::ImportCode;
 use crate::domain::import::RowFault;
 use crate::domain::import::bound::Bound;
 use crate::domain::import::lines;
@@ -154,9 +155,7 @@ impl Session {
             Some(bound) => Arc::clone(bound),
             None => match self.bind().await? {
                 Ok(bound) => Arc::clone(self.bound.insert(Arc::new(bound))),
-                Err(Refusal { code, message, faults }) => {
-                    return self.work.refuse(&self.core, code, message, faults).await;
-                }
+                Err(Refusal { why, faults }) => return self.work.refuse(&self.core, why, faults).await,
             },
         };
         let Self { core, work, source, ready, .. } = self;
@@ -312,22 +311,21 @@ impl Source {
 
 /// Why a file is not worth reading.
 struct Refusal {
-    code: &'static str,
-    message: &'static str,
+    why: ImportCode,
     faults: Vec<RowFault>,
 }
 
 impl Refusal {
     fn columns(faults: Vec<RowFault>) -> Self {
-        Self { code: "columns", message: "the columns of the file are not those of the mapping", faults }
+        Self { why: ImportCode::Columns, faults }
     }
 
     fn empty() -> Self {
-        Self { code: "empty", message: "the file has no rows", faults: Vec::new() }
+        Self { why: ImportCode::Empty, faults: Vec::new() }
     }
 
     fn header(fault: RowFault) -> Self {
-        Self { code: "header", message: "the first row of the file cannot be read", faults: vec![fault] }
+        Self { why: ImportCode::Header, faults: vec![fault] }
     }
 }
 

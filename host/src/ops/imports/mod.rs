@@ -18,11 +18,11 @@ use super::{Core, audit, require};
 use crate::clock::Timestamp;
 use crate::db;
 use crate::db::imports::{JobRow, NewJob};
-use crate::domain::actor::Actor;
+use crate::domain::actor::{Actor, Locale};
 use crate::domain::audit::Entry;
 use crate::domain::check::Faults;
 use crate::domain::check::SOURCE_CHARS_MAX;
-use crate::domain::code::{Reason, RecordKind};
+use crate::domain::code::{ImportCode, Reason, RecordKind};
 use crate::domain::ids::{ImportId, TenantId};
 use crate::domain::import::ImportEntity;
 use crate::domain::import::encoding::{Encoding, Sniffer};
@@ -31,6 +31,7 @@ use crate::domain::import::plan::Plan;
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::permission::Permission;
 use crate::error::{Error, Result};
+use crate::texts;
 use actor::StoredActor;
 
 /// Jobs of one tenant that wait for their file.
@@ -111,9 +112,10 @@ pub struct ImportProgress {
 /// Why an import gave up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ImportFailure {
-    /// Stable snake_case code.
+    /// Stable snake_case code: `columns`, `empty`, `header`, `too_many_failed_rows`, `rights_lost`,
+    /// `refused` or `internal`.
     pub code: String,
-    /// For a person.
+    /// For a person, in the language of the request.
     pub message: String,
 }
 
@@ -161,8 +163,9 @@ pub struct Import {
     pub finished_at: Option<Timestamp>,
 }
 
-impl From<JobRow> for Import {
-    fn from(row: JobRow) -> Self {
+impl Import {
+    /// A stored import, in the language of who sees it.
+    fn shown(row: JobRow, locale: Locale) -> Self {
         let rows = row.rows_created + row.rows_updated + row.rows_unchanged + row.rows_failed;
         let failure = row.failure_code.zip(row.failure_message);
         Self {
@@ -184,7 +187,10 @@ impl From<JobRow> for Import {
             },
             faults_kept: row.faults_kept,
             faults_dropped: row.faults_dropped,
-            failure: failure.map(|(code, message)| ImportFailure { code, message }),
+            failure: failure.map(|(code, message)| ImportFailure {
+                message: texts::say(locale, &ImportCode::from_stored(&code, message)),
+                code,
+            }),
             has_content: row.has_content,
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -319,7 +325,8 @@ async fn find_row(core: &Core, tenant: &TenantId, id: &ImportId) -> Result<JobRo
 /// `Forbidden`, `NotFound`.
 pub async fn find(core: &Core, actor: &Actor, id: &ImportId) -> Result<Import> {
     require(actor, Permission::ImportRead)?;
-    find_row(core, &actor.tenant, id).await.map(Import::from)
+    let row = find_row(core, &actor.tenant, id).await?;
+    Ok(Import::shown(row, actor.locale))
 }
 
 /// The tenant's imports, the newest first.
@@ -332,7 +339,7 @@ pub async fn list(core: &Core, actor: &Actor, page: &PageRequest) -> Result<Page
     let before = page.after::<String>()?.unwrap_or_else(|| "~".to_owned());
     let mut reader = core.db.read(&actor.tenant).await?;
     let rows = db::imports::list(&mut reader, &actor.tenant, &before, page.fetch()).await?;
-    Ok(Page::of(page, rows, |row| row.id.to_string()).map(Import::from))
+    Ok(Page::of(page, rows, |row| row.id.to_string()).map(|row| Import::shown(row, actor.locale)))
 }
 
 /// The next [`FAULT_PAGE`] kept faults after the one with the number `after`.
@@ -363,7 +370,7 @@ pub async fn cancel(core: &Core, actor: &Actor, id: &ImportId) -> Result<Import>
     require(actor, Permission::ImportWrite)?;
     loop {
         let row = find_row(core, &actor.tenant, id).await?;
-        let import = Import::from(row);
+        let import = Import::shown(row, actor.locale);
         require(actor, import.entity.permission())?;
         if import.state.is_final() {
             return Err(Error::conflict(Reason::ImportEnded, format!("import `{id}` has ended already")));

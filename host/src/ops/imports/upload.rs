@@ -162,7 +162,8 @@ impl Upload<'_> {
     /// As for [`Upload::push`].
     pub async fn pause(mut self) -> Result<Import> {
         self.store().await?;
-        find_row(self.core, &self.actor.tenant, &self.import).await.map(Import::from)
+        let row = find_row(self.core, &self.actor.tenant, &self.import).await?;
+        Ok(Import::shown(row, self.actor.locale))
     }
 
     /// Stores the rest; the file is whole, and the job waits for a node to work on it.
@@ -197,6 +198,7 @@ impl Upload<'_> {
         if !completed {
             return Err(overtaken());
         }
-        find_row(self.core, &self.actor.tenant, &self.import).await.map(Import::from)
+        let row = find_row(self.core, &self.actor.tenant, &self.import).await?;
+        Ok(Import::shown(row, self.actor.locale))
     }
 }

@@ -15,8 +15,8 @@ use super::rows::{self, Named};
 use crate::clock::Timestamp;
 use crate::db;
 use crate::db::imports::{Advance, Claim, JobRow};
-use crate::domain::actor::Actor;
-use crate::domain::code::{Reason, RowCode};
+use crate::domain::actor::{Actor, Locale};
+use crate::domain::code::{ImportCode, Reason, RowCode};
 use crate::domain::import::bound::Bound;
 use crate::domain::import::encoding::Encoding;
 use crate::domain::import::plan::Plan;
@@ -26,6 +26,7 @@ use crate::domain::permission::Permission;
 use crate::error::{Error, Result};
 use crate::ops::change::{self, Outcome};
 use crate::ops::{Core, access};
+use crate::texts;
 
 /// How long a node may be silent before another takes its job.
 pub const LEASE_SECONDS: i64 = 60;
@@ -216,11 +217,7 @@ impl Work {
             (false, true) => "succeeded",
             (false, false) => "running",
         };
-        let failure = gives_up.then(|| {
-            let message =
-                format!("more than {FAILED_ROWS_MAX} rows have failed: the mapping is probably wrong");
-            ("too_many_failed_rows".to_owned(), message)
-        });
+        let failure = gives_up.then(ImportCode::too_many_failed_rows);
         let unit = CommitUnit {
             claim: self.importer.claim.clone(),
             actor: self.importer.actor.clone(),
@@ -246,7 +243,7 @@ impl Work {
         at: Timestamp,
         next: Position,
         tally: Tally,
-        (state, failure): (&'static str, Option<(String, String)>),
+        (state, failure): (&'static str, Option<ImportCode>),
     ) -> Advance {
         let Tally { created, updated, unchanged, failed, faults_kept, faults_dropped } = tally;
         Advance {
@@ -259,7 +256,7 @@ impl Work {
             faults_kept,
             faults_dropped,
             state,
-            failure,
+            failure: failure.map(|code| (code.to_string(), texts::say(Locale::En, &code))),
             leased_until: at.plus_seconds(LEASE_SECONDS),
             at,
         }
@@ -296,17 +293,10 @@ impl Work {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn refuse(
-        &mut self,
-        core: &Core,
-        code: &str,
-        message: &str,
-        faults: Vec<RowFault>,
-    ) -> Result<Step> {
+    pub async fn refuse(&mut self, core: &Core, why: ImportCode, faults: Vec<RowFault>) -> Result<Step> {
         let mut tally = self.tally;
         tally.faults_kept += i64::try_from(faults.len()).map_err(Error::internal)?;
-        let failure = Some((code.to_owned(), message.to_owned()));
-        let advance = self.advance(core.now(), self.next, tally, ("failed", failure));
+        let advance = self.advance(core.now(), self.next, tally, ("failed", Some(why)));
         let unit = CommitUnit {
             claim: self.importer.claim.clone(),
             actor: self.importer.actor.clone(),
@@ -325,15 +315,15 @@ impl Work {
 
     /// Ends the job because of an error that trying again does not mend.
     async fn stop(&mut self, core: &Core, error: &Error) -> Result<Step> {
-        let (code, message) = if let Error::Internal(cause) = error {
+        let why = if let Error::Internal(cause) = error {
             tracing::error!(import = %self.importer.claim.import, error = ?cause, "an import failed");
-            ("internal", "the server failed; its log says more".to_owned())
+            ImportCode::Internal
         } else if matches!(error, Error::Unauthenticated(_) | Error::Forbidden(_)) {
-            ("rights_lost", "whoever made this import may no longer write such records".to_owned())
+            ImportCode::RightsLost
         } else {
-            ("refused", error.to_string())
+            ImportCode::Refused { reason: error.to_string() }
         };
-        self.refuse(core, code, &message, Vec::new()).await
+        self.refuse(core, why, Vec::new()).await
     }
 
     /// What keeps the job while a batch takes long.
