@@ -49,6 +49,7 @@ mod plugin_http;
 mod plugin_jobs;
 mod plugin_languages;
 mod plugin_records;
+mod plugin_registry;
 mod plugin_requests;
 mod plugin_rig;
 mod plugin_rights;

@@ -268,12 +268,28 @@ pub(super) enum Plugin {
     /// Install a package, or all packages in a folder, so that tenants can enable them
     ///
     /// Whose packages come in is decided by the setting plugins.trust. Signatures are read from the package
-    /// and from the file of its name and .sig beside it.
+    /// and from the file of its name and .sig beside it. FILE may be an address in an OCI registry, such as
+    /// oci://registry.example/acme/stamps:1.0.0, if the program was built with the feature `oci`.
     Install {
         #[command(flatten)]
         component: Component,
         #[command(flatten)]
+        login: RegistryLogin,
+        #[command(flatten)]
         settings: StoreSettings,
+    },
+    /// Put a package and the signature beside it into an OCI registry
+    ///
+    /// Needs a program that was built with the feature `oci`.
+    Push {
+        /// File of the package (.wasm)
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        package: PathBuf,
+        /// Where it goes, such as oci://registry.example/acme/stamps:1.0.0
+        #[arg(value_name = "ADDRESS")]
+        address: String,
+        #[command(flatten)]
+        login: RegistryLogin,
     },
     #[command(flatten)]
     OfTenant(TenantPlugin),
@@ -383,6 +399,20 @@ pub(super) enum TenantPlugin {
     },
 }
 
+/// How an address in an OCI registry begins.
+pub(super) const REGISTRY_SCHEME: &str = "oci://";
+
+/// Who asks a registry.
+#[derive(Debug, Args)]
+pub(super) struct RegistryLogin {
+    /// Name of the account at the OCI registry
+    #[arg(long, value_name = "NAME", requires = "registry_password_file")]
+    pub(super) registry_user: Option<String>,
+    /// File with its password
+    #[arg(long, value_name = "FILE", requires = "registry_user", value_hint = ValueHint::FilePath)]
+    pub(super) registry_password_file: Option<PathBuf>,
+}
+
 /// A component: a file, or one that comes with the server.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
@@ -451,7 +481,9 @@ mod tests {
     #[test]
     fn no_command_takes_a_password_as_an_argument() {
         fn check(command: &Command) {
-            for arg in command.get_arguments().filter(|arg| arg.get_id().as_str().contains("password")) {
+            // The name of a file is no secret.
+            let is_secret = |name: &str| name.contains("password") && !name.ends_with("_file");
+            for arg in command.get_arguments().filter(|arg| is_secret(arg.get_id().as_str())) {
                 assert!(!arg.get_action().takes_values(), "`{}` of `{}`", arg.get_id(), command.get_name());
             }
             command.get_subcommands().for_each(check);

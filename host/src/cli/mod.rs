@@ -18,6 +18,11 @@ mod plugin_shadow;
 mod plugin_trust;
 mod plugin_uninstall;
 mod recorder;
+#[cfg(feature = "oci")]
+mod registry;
+#[cfg(not(feature = "oci"))]
+#[path = "no_registry.rs"]
+mod registry;
 mod server;
 mod workshop;
 

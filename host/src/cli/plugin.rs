@@ -6,13 +6,15 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::admin::{finish, operator};
-use super::args::{Component, Plugin, TenantPlugin};
+use super::args::{Component, Plugin, REGISTRY_SCHEME, RegistryLogin, TenantPlugin};
 use super::output::{Failure, Outcome, say};
 use super::packing;
 use super::server::{connect_plugins, open_command_core};
-use super::{plugin_log, plugin_rollout, plugin_trust, plugin_uninstall, recorder, workshop};
+use super::{plugin_log, plugin_rollout, plugin_trust, plugin_uninstall, recorder, registry, workshop};
 use crate::config::Config;
 use crate::domain::actor::{Actor, Locale};
+use crate::domain::manifest::Manifest;
+use crate::domain::package::Package;
 use crate::files;
 use crate::ops::Core;
 use crate::ops::plugins::enablement::{self, EnablementPatch, NewEnablement};
@@ -35,11 +37,19 @@ pub(super) async fn run(command: Plugin) -> Outcome {
         Plugin::Verify { package, key } => packing::verify(&package, key.as_deref()),
         Plugin::Trust(command) => plugin_trust::run(command).await,
         Plugin::Rollout(command) => plugin_rollout::run(command).await,
-        Plugin::Install { component, settings } => {
+        Plugin::Install { component, login, settings } => {
+            let fetched = match address_of(&component) {
+                Some(address) => Some(registry::fetch(address, &login).await?),
+                None => None,
+            };
             let core = open(&settings.load()?).await?;
-            install(&core, &component).await?;
+            match fetched {
+                Some((bytes, signatures)) => install_one(&core, bytes, &signatures).await?,
+                None => install(&core, &component).await?,
+            }
             finish(&core).await
         }
+        Plugin::Push { package, address, login } => push(&package, &address, &login).await,
         Plugin::OfTenant(command) => run_for_tenant(command).await,
         Plugin::Departure(command) => plugin_uninstall::run(command).await,
         Plugin::Recorder(command) => Box::pin(recorder::run(command)).await,
@@ -124,26 +134,40 @@ async fn enable(core: &Core, actor: &Actor, name: &str, new: NewEnablement) -> O
     Ok(())
 }
 
+/// The address in a registry that stands for a file.
+fn address_of(component: &Component) -> Option<&str> {
+    component.file.as_deref()?.to_str().filter(|file| file.starts_with(REGISTRY_SCHEME))
+}
+
+async fn push(package: &Path, address: &str, login: &RegistryLogin) -> Outcome {
+    let bytes = files::read(package, files::COMPONENT_BYTES_MAX)?;
+    let Manifest { name, version, publisher, .. } = plugin::inspect(Package::of(&bytes).component)?.manifest;
+    let about = [("title", &name), ("version", &version), ("vendor", &publisher)];
+    let about = about.map(|(key, value)| (format!("org.opencontainers.image.{key}"), value.clone()));
+    let signatures = packing::detached_of(package)?.into_iter().collect();
+    let pushed = registry::push(address, (bytes, signatures), about.into(), login).await?;
+    say(format_args!("pushed {name} {version} to `{pushed}`"))
+}
+
 /// A file with the signatures beside it, or every package of a folder.
 async fn install(core: &Core, component: &Component) -> Outcome {
     let folder = component.file.as_deref().map(|path| files::list_ending(path, ".wasm")).transpose()?;
     let Some(files) = folder.flatten() else {
         let detached = component.file.as_deref().map(packing::detached_of).transpose()?.flatten();
-        return install_one(core, bytes_of(component)?, detached).await;
+        return install_one(core, bytes_of(component)?, detached.as_slice()).await;
     };
     if files.is_empty() {
         return Err(Failure::usage("this folder has no .wasm files"));
     }
     for file in files {
         let bytes = files::read(&file, files::COMPONENT_BYTES_MAX)?;
-        install_one(core, bytes, packing::detached_of(&file)?).await?;
+        install_one(core, bytes, packing::detached_of(&file)?.as_slice()).await?;
     }
     Ok(())
 }
 
-async fn install_one(core: &Core, bytes: Vec<u8>, detached: Option<String>) -> Outcome {
-    let detached: Vec<String> = detached.into_iter().collect();
-    let package = packages::install_signed(core, bytes, &detached).await?;
+async fn install_one(core: &Core, bytes: Vec<u8>, detached: &[String]) -> Outcome {
+    let package = packages::install_signed(core, bytes, detached).await?;
     say(format_args!("installed {} {}", package.name, package.version))
 }
 

@@ -33,6 +33,12 @@ pub use target::{PATH_BYTES_MAX, Target, TargetFault, URL_BYTES_MAX, is_public_n
 use crate::domain::ids::TenantId;
 use slots::Slots;
 
+/// Lets libraries that bring no cryptography of their own use what this module uses.
+pub fn provide_cryptography() {
+    // Whoever was first has installed the same.
+    drop(rustls::crypto::ring::default_provider().install_default());
+}
+
 /// Requests of one purpose under way at once, for all tenants and for each.
 pub const REQUESTS_MAX: usize = 256;
 /// As above, for one tenant.
