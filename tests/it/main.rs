@@ -38,6 +38,7 @@ mod partner_guide;
 mod partner_mistakes;
 mod partner_testkit;
 mod partner_workshop;
+mod plugin_attacks;
 mod plugin_bounds;
 mod plugin_calls;
 mod plugin_engine;
