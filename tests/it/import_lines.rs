@@ -233,6 +233,26 @@ both_engines! {
         assert_eq!(points, json!([{"kind": "email", "value": "new@home.example", "primary": true}]));
     }
 
+    async fn tags_are_added_to_those_there_are(app: TestApp) {
+        let importer = Importer::new(&app, "shop").await;
+        let owner = &importer.tenant.owner;
+        let known = json!({"kind": "person", "name": "Lin", "tags": ["regular", "vip"]});
+        let made = owner.put("/api/v1/sources/shop/customers/1", known).await.expect(201).body;
+        let path = format!("/api/v1/customers/{}", made["id"].as_str().unwrap());
+        let tags = async || owner.get(&path).await.expect(200).body["tags"].clone();
+        let mut mapping = json!({"format": "csv", "fields": {
+            "external_id": {"column": "id"}, "name": {"constant": "Lin"}, "tags": {"column": "tags"},
+        }});
+        let file = "id,tags\n1,vip; new；shop|new\n";
+        assert_eq!(counts(&importer.import("customers", &mapping, file).await), [0, 1, 0, 0]);
+        assert_eq!(tags().await, json!(["new", "regular", "shop", "vip"]));
+        assert_eq!(counts(&importer.import("customers", &mapping, file).await), [0, 0, 1, 0], "again");
+        mapping["tags"] = json!("replace");
+        assert_eq!(counts(&importer.import("customers", &mapping, "id,tags\n1,\n").await), [0, 0, 1, 0]);
+        assert_eq!(counts(&importer.import("customers", &mapping, "id,tags\n1,new\n").await), [0, 1, 0, 0]);
+        assert_eq!(tags().await, json!(["new"]));
+    }
+
     async fn a_customer_has_at_most_so_many_ways_to_be_reached(app: TestApp) {
         let importer = Importer::new(&app, "shop").await;
         let mapping = json!({"format": "csv", "fields": {

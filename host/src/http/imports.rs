@@ -68,7 +68,8 @@ pub(super) fn streaming_routes() -> OpenApiRouter<HttpState> {
 /// the file by order.
 ///
 /// Contact points of customers are added to those that are known; with `contact_points: "replace"`
-/// they take their place. Tenants' own fields are `custom_fields.<name>`.
+/// they take their place. So are tags, which a cell separates by `;` or `|`, and so do they with
+/// `tags: "replace"`. Tenants' own fields are `custom_fields.<name>`.
 #[utoipa::path(post, path = "/imports", tag = "imports", request_body = NewImport,
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes the request take effect once.")),
     responses((status = 201, body = Import)))]

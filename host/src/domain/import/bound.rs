@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::RowFault;
 use super::lines::{self, Grouped};
-use super::mapping::{ContactPoints, FieldSource, OrderRows};
+use super::mapping::{FieldSource, OrderRows, Unnamed};
 use super::object::{Object, Raw, json_message};
 use super::plan::{Plan, PlannedField, sources};
 use super::reader::{Content, Field, Record};
@@ -40,8 +40,14 @@ impl Bound {
 
     /// What becomes of contact points that the file does not name.
     #[must_use]
-    pub fn contact_points(&self) -> ContactPoints {
+    pub fn contact_points(&self) -> Unnamed {
         self.plan.mapping.contact_points
+    }
+
+    /// What becomes of tags that the file does not name.
+    #[must_use]
+    pub fn tags(&self) -> Unnamed {
+        self.plan.mapping.tags
     }
 
     /// How many columns a row of CSV must have; 0 for NDJSON.

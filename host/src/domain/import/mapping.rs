@@ -203,11 +203,12 @@ pub enum OrderRows {
     Lines,
 }
 
-/// What becomes of the ways to reach a customer that a file does not name.
+/// What becomes of those of a customer's tags, or ways to be reached, that a file does not name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum ContactPoints {
-    /// They stay: what the file names is added. The first of a kind is the one to use first.
+pub enum Unnamed {
+    /// They stay: what the file names is added. Of ways to be reached, the first of a kind is the one
+    /// to use first.
     #[default]
     Merge,
     /// They go, if the row names any.
@@ -237,7 +238,10 @@ pub struct Mapping {
     pub order_rows: OrderRows,
     /// What becomes of the ways to reach a customer that the file does not name.
     #[serde(default)]
-    pub contact_points: ContactPoints,
+    pub contact_points: Unnamed,
+    /// What becomes of a customer's tags that the file does not name.
+    #[serde(default)]
+    pub tags: Unnamed,
     /// Target fields, at most 100, and where each takes its value from.
     pub fields: BTreeMap<String, FieldSource>,
 }

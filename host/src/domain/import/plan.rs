@@ -6,8 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::bound::Bound;
 use super::mapping::{
-    ContactPoints, FIELDS_MAX, FieldSource, Format, JOINED_COLUMNS_MAX, Mapping, OrderRows,
-    REPLACED_VALUES_MAX,
+    FIELDS_MAX, FieldSource, Format, JOINED_COLUMNS_MAX, Mapping, OrderRows, REPLACED_VALUES_MAX, Unnamed,
 };
 use super::targets::{CUSTOM_FIELD_PREFIX, EXTERNAL_ID, Kind, Target, targets};
 use super::{ImportEntity, RowFault};
@@ -163,8 +162,14 @@ fn check_entity(entity: ImportEntity, mapping: &Mapping, faults: &mut Vec<Fault>
             faults.push(Fault::new("/fields/external_id/occurrence", FaultCode::NotHere, message));
         }
     }
-    if mapping.contact_points == ContactPoints::Replace && entity != ImportEntity::Customers {
-        faults.push(Fault::new("/contact_points", FaultCode::NotHere, "only customers have contact points"));
+    if entity != ImportEntity::Customers {
+        if mapping.contact_points == Unnamed::Replace {
+            let message = "only customers have contact points";
+            faults.push(Fault::new("/contact_points", FaultCode::NotHere, message));
+        }
+        if mapping.tags == Unnamed::Replace {
+            faults.push(Fault::new("/tags", FaultCode::NotHere, "only customers have tags"));
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::bound::Bound;
 use super::encoding::Encoding;
-use super::mapping::{ContactPoints, Format, Mapping, OrderRows};
+use super::mapping::{Format, Mapping, OrderRows, Unnamed};
 use super::plan::Plan;
 use super::reader::{Content, Dialect, Field, Next, Position, Reader, Record};
 use super::row::{Row, RowIdentity};
@@ -159,9 +159,11 @@ fn a_file_of_lines_needs_an_amount_for_each_and_no_total() {
     lines.fields.insert("line.amount".to_owned(), amount.clone());
     lines.fields.insert("line.sku".to_owned(), amount);
     assert!(Plan::new(ImportEntity::Orders, lines.clone(), "UTC").is_ok());
-    lines.contact_points = ContactPoints::Replace;
+    lines.contact_points = Unnamed::Replace;
+    lines.tags = Unnamed::Replace;
     let faults = Plan::new(ImportEntity::Orders, lines, "UTC").unwrap_err();
-    assert_eq!(faults[0].pointer, "/contact_points");
+    let pointers: Vec<&str> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
+    assert_eq!(pointers, ["/contact_points", "/tags"]);
 }
 
 #[test]

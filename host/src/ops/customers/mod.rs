@@ -148,7 +148,8 @@ pub async fn upsert(
 ) -> Result<Upserted<Customer>> {
     let attempt = || {
         let (identity, patch) = (identity.clone(), patch.clone());
-        let upsert = CustomerUpsert { identity, patch, added_contact_points: Vec::new() };
+        let upsert =
+            CustomerUpsert { identity, patch, added_contact_points: Vec::new(), added_tags: Vec::new() };
         let prepare = async {
             let mut changes = prepare_upsert_many(core, actor, vec![upsert]).await?;
             changes.pop().expect("one change was asked for")
@@ -173,6 +174,8 @@ pub struct CustomerUpsert {
     pub patch: CustomerPatch,
     /// Ways to reach it that are added to those there are.
     pub added_contact_points: Vec<ContactPoint>,
+    /// Tags that are added to those it has.
+    pub added_tags: Vec<String>,
 }
 
 /// Prepares writes by external id, with few statements for all of them. Rows that name
@@ -195,15 +198,21 @@ pub async fn prepare_upsert_many(
         customers::find_by_identities(&mut reader, &actor.tenant, &visibility, identities).await?
     };
     let mut changes = Vec::with_capacity(upserts.len());
-    for CustomerUpsert { identity, mut patch, added_contact_points: added } in upserts {
+    for upsert in upserts {
+        let CustomerUpsert { identity, mut patch, added_contact_points, added_tags } = upsert;
         if let Err(error) = include_identity(&identity, &mut patch) {
             changes.push(Err(error));
             continue;
         }
         let before = known.get(&identity);
-        if !added.is_empty() {
+        if !added_contact_points.is_empty() {
             let points = before.map_or_else(Vec::new, |before| before.contact_points.clone());
-            patch.contact_points = Patch::Value(with_contact_points(points, added));
+            patch.contact_points = Patch::Value(with_contact_points(points, added_contact_points));
+        }
+        if !added_tags.is_empty() {
+            let mut tags = before.map_or_else(Vec::new, |before| before.tags.clone());
+            tags.extend(added_tags);
+            patch.tags = Patch::Value(tags);
         }
         let change = match before {
             Some(before) => maker.update(before.clone(), patch).await,

@@ -9,7 +9,7 @@ use crate::domain::field::{FieldEntity, Model};
 use crate::domain::import::RowFault;
 use crate::domain::import::bound::Bound;
 use crate::domain::import::lines::refuse_all;
-use crate::domain::import::mapping::ContactPoints;
+use crate::domain::import::mapping::Unnamed;
 use crate::domain::import::row::Row;
 use crate::domain::money::Money;
 use crate::domain::order::{CustomerRef, CustomerStub, NewLine, NewOrder, OrderStatus};
@@ -110,25 +110,28 @@ pub(super) fn customer(named: &Named, job: &Job<'_>, model: &Model) -> Result<Cu
             points.push(ContactPoint { kind, value, primary: true });
         }
     }
-    let tags = row.text("tags").map(|tags| {
-        tags.split([';', '；', '|']).map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
-    });
+    let tags = row.text("tags").unwrap_or_default().split([';', '；', '|']).map(str::trim);
+    let tags: Vec<String> = tags.filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
     let mut patch = CustomerPatch {
         kind: Some(row.text("kind").map_or(CustomerKind::Person, CustomerKind::from_stored)),
         name: owned(row, "name"),
         lifecycle_stage: owned(row, "lifecycle_stage").map_or(Patch::Absent, Patch::Value),
-        tags: tags.map_or(Patch::Absent, Patch::Value),
         custom_fields: Patch::Value(custom_fields(row, model, FieldEntity::Customer)?),
         ..CustomerPatch::default()
     };
-    let mut added = Vec::new();
-    match job.bound.contact_points() {
-        ContactPoints::Merge => added = points,
-        ContactPoints::Replace if points.is_empty() => {}
-        ContactPoints::Replace => patch.contact_points = Patch::Value(points),
-    }
     let identity = Identity { source: job.source.to_owned(), external_id: named.external_id.clone() };
-    Ok(CustomerUpsert { identity, patch, added_contact_points: added })
+    let (mut added_contact_points, mut added_tags) = (Vec::new(), Vec::new());
+    match job.bound.contact_points() {
+        Unnamed::Merge => added_contact_points = points,
+        Unnamed::Replace if points.is_empty() => {}
+        Unnamed::Replace => patch.contact_points = Patch::Value(points),
+    }
+    match job.bound.tags() {
+        Unnamed::Merge => added_tags = tags,
+        Unnamed::Replace if tags.is_empty() => {}
+        Unnamed::Replace => patch.tags = Patch::Value(tags),
+    }
+    Ok(CustomerUpsert { identity, patch, added_contact_points, added_tags })
 }
 
 fn custom_fields(row: &Row, model: &Model, entity: FieldEntity) -> Result<Map<String, Value>, Vec<Fault>> {
