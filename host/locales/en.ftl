@@ -288,6 +288,7 @@ kind-enablement = enablement
 kind-collection = collection
 kind-credential = credential
 kind-action = action
+kind-job = job of a plugin
 kind-import = import job
 kind-route = address of a plugin
 kind-scoring = scoring

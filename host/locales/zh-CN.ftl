@@ -288,6 +288,7 @@ kind-enablement = 启用记录
 kind-collection = 集合
 kind-credential = 凭据
 kind-action = 操作
+kind-job = 插件作业
 kind-import = 导入任务
 kind-route = 插件地址
 kind-scoring = 评分

@@ -61,4 +61,31 @@ both_engines! {
         assert_eq!(rig.app.run_jobs().await.schedules.skipped, 0);
         assert_eq!(rig.peek(&["at-noon"]).await, json!([3]));
     }
+
+    async fn a_job_is_run_before_its_time_when_somebody_wants_it(rig: Rig) {
+        const RUN: &str = "/api/v1/plugins/probe/jobs/at-noon/run";
+        rig.app.owner.post(RUN, json!({})).await.expect(404);
+        rig.enable(guests::PROBE).await;
+        assert_eq!(rig.app.run_jobs().await.schedules.finished, 0);
+        let due = rig.app.owner.post(RUN, json!({})).await.expect(202).body;
+        assert_eq!(due, json!({ "name": "at-noon", "due_at": rig.core.now(), "last_error": null }));
+        // It is due once, however often it is said.
+        rig.app.owner.post(RUN, json!({})).await.expect(202);
+        assert_eq!(rig.app.run_jobs().await.schedules, Report { finished: 1, ..Report::default() });
+        assert_eq!(rig.app.run_jobs().await.schedules.finished, 0);
+        assert_eq!(rig.peek(&["at-noon"]).await, json!([3]));
+        assert_eq!(rig.due("at-noon").await, "2026-03-02T04:00:00.000000Z", "its schedule goes on");
+        let audit = rig.app.owner.get("/api/v1/audit").await.body;
+        let lines = audit["items"].as_array().unwrap().iter();
+        let told: Vec<_> = lines.filter(|line| line["action"] == "plugin.run_job").collect();
+        assert_eq!((told.len(), &told[0]["changes"]), (1, &json!({ "job": "at-noon" })), "{audit}");
+
+        let missing = rig.app.owner.post("/api/v1/plugins/probe/jobs/never/run", json!({})).await;
+        assert_eq!(missing.expect(404).body["code"], "not_found");
+        rig.there.owner.post(RUN, json!({})).await.expect(404);
+        let agent = rig.app.acme.token(&[Role::Agent]).await;
+        agent.post(RUN, json!({})).await.expect(403);
+        rig.app.owner.delete("/api/v1/plugins/probe/enablement").await.expect(204);
+        rig.app.owner.post(RUN, json!({})).await.expect(404);
+    }
 }

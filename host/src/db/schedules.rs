@@ -66,6 +66,15 @@ statements! {
           AND plugin = $2
           AND job = $3
           AND run_due_at IS NULL";
+    /// A run that goes on is left alone; one that waits for another try has it now.
+    HASTEN = "
+        UPDATE schedules
+        SET due_at = $4
+        WHERE tenant = $1
+          AND plugin = $2
+          AND job = $3
+          AND due_at > $4
+          AND (leased_until IS NULL OR leased_until <= $4)";
     OF_PLUGIN = "
         SELECT job, due_at, last_error
         FROM schedules
@@ -165,6 +174,16 @@ pub(crate) async fn replan(
     due_at: Timestamp,
 ) -> Result<()> {
     tx.execute(REPLAN, args![tenant, plugin, job, due_at]).await.map(drop)
+}
+
+/// Makes a job due; false if it is, or runs, or does not exist.
+pub(crate) async fn hasten(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    (plugin, job): (&str, &str),
+    now: Timestamp,
+) -> Result<bool> {
+    Ok(tx.execute(HASTEN, args![tenant, plugin, job, now]).await? == 1)
 }
 
 /// Where a job stands.

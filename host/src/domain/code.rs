@@ -399,6 +399,7 @@ codes! {
         Collection = "collection",
         Credential = "credential",
         Action = "action",
+        Job = "job",
         Import = "import",
         Route = "route",
         Scoring = "scoring",

@@ -18,6 +18,7 @@ use crate::domain::ids::{CustomerId, OrderId};
 use crate::ops::plugins::catalogue::{self, EnablementView, PluginDetails, PluginSummary};
 use crate::ops::plugins::data::{self, DocumentView, LogLine};
 use crate::ops::plugins::enablement::{self, EnablementPatch, NewEnablement};
+use crate::ops::plugins::jobs::{self, DueJob};
 use crate::ops::plugins::moves::{self, MoveView};
 use crate::ops::plugins::scoring::{self, Score, ScoreQuery};
 use crate::ops::plugins::sheet::InstallSheet;
@@ -37,6 +38,7 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(act_on_customer))
         .routes(routes!(act_on_order))
         .routes(routes!(score))
+        .routes(routes!(run_job))
 }
 
 impl Record for EnablementView {
@@ -284,4 +286,18 @@ async fn score(
     ValidJson(query): ValidJson<ScoreQuery>,
 ) -> Result<Json<Page<Score>>> {
     Ok(Json(scoring::score(&state.core, &actor, (&name, &scoring), query).await?))
+}
+
+/// Makes a plugin's job due now, whatever its schedule says: a server runs it within seconds, and its next
+/// time is then the next of its schedule. A job that is due already, or runs, is left as it is.
+#[utoipa::path(post, path = "/plugins/{name}/jobs/{job}/run", operation_id = "run_plugin_job", tag = "plugins",
+    params(("name" = String, Path), ("job" = String, Path)),
+    responses((status = 202, body = DueJob)))]
+async fn run_job(
+    State(state): State<HttpState>,
+    actor: Actor,
+    Path((name, job)): Path<(String, String)>,
+) -> Result<(StatusCode, Json<DueJob>)> {
+    let due = jobs::run_now(&state.core, &actor, &name, &job).await?;
+    Ok((StatusCode::ACCEPTED, Json(due)))
 }

@@ -9,6 +9,7 @@ pub mod enablement;
 pub mod export;
 pub mod files;
 pub mod freezes;
+pub mod jobs;
 pub mod moves;
 pub mod packages;
 pub mod recordings;
