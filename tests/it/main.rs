@@ -35,6 +35,7 @@ mod orders;
 mod outbound;
 mod paging;
 mod partner_guide;
+mod partner_http;
 mod partner_mistakes;
 mod partner_testkit;
 mod partner_workshop;

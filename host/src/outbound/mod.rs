@@ -13,6 +13,7 @@ mod message;
 mod resolver;
 mod slots;
 mod target;
+mod understudy;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub use message::{
 };
 pub use resolver::{Resolver, SystemResolver};
 pub use target::{PATH_BYTES_MAX, Target, TargetFault, URL_BYTES_MAX, is_public_name};
+pub use understudy::{Seen, Understudy};
 
 use crate::domain::ids::TenantId;
 use slots::Slots;
@@ -87,10 +89,15 @@ pub struct Outbound(Arc<Inner>);
 
 struct Inner {
     reach: Reach,
-    resolver: Arc<dyn Resolver>,
-    connector: TlsConnector,
+    other_side: OtherSide,
     webhooks: Slots,
     plugins: Slots,
+}
+
+/// Who answers.
+enum OtherSide {
+    Network { resolver: Arc<dyn Resolver>, connector: TlsConnector },
+    Understudy(Arc<dyn Understudy>),
 }
 
 impl Default for Outbound {
@@ -110,14 +117,20 @@ impl Outbound {
                  TLS too; never serve strangers like this"
             );
         }
+        let connector = exchange::connector(&authorities);
+        Self::with(reach, OtherSide::Network { resolver, connector })
+    }
+
+    /// A client that checks and counts like any other and never opens a connection: `understudy` answers
+    /// for everybody. For rehearsals; no setting of a server makes one.
+    #[must_use]
+    pub fn rehearsing(understudy: Arc<dyn Understudy>) -> Self {
+        Self::with(Reach::Public, OtherSide::Understudy(understudy))
+    }
+
+    fn with(reach: Reach, other_side: OtherSide) -> Self {
         let slots = || Slots::new(REQUESTS_MAX, REQUESTS_OF_TENANT_MAX);
-        Self(Arc::new(Inner {
-            reach,
-            resolver,
-            connector: exchange::connector(&authorities),
-            webhooks: slots(),
-            plugins: slots(),
-        }))
+        Self(Arc::new(Inner { reach, other_side, webhooks: slots(), plugins: slots() }))
     }
 
     /// How far requests reach; addresses are read with it.
@@ -136,7 +149,7 @@ impl Outbound {
         tenant: &TenantId,
         request: &Request,
     ) -> Result<Answer, Failure> {
-        let Inner { reach, connector, webhooks, plugins, .. } = &*self.0;
+        let Inner { reach, other_side, webhooks, plugins } = &*self.0;
         let slots = match purpose {
             Purpose::Webhook => webhooks,
             Purpose::Plugin => plugins,
@@ -144,8 +157,13 @@ impl Outbound {
         let _slot = slots.take(tenant, TURN_WAIT).await.ok_or(Failure::Busy)?;
         let time = request.limits.time;
         let exchange = Box::pin(async {
-            let addresses = self.addresses(tenant, &request.target).await?;
-            exchange::exchange(connector, *reach, &addresses, request).await
+            match other_side {
+                OtherSide::Network { resolver, connector } => {
+                    let addresses = addresses(*reach, &**resolver, tenant, &request.target).await?;
+                    exchange::exchange(connector, *reach, &addresses, request).await
+                }
+                OtherSide::Understudy(understudy) => understudy::ask(&**understudy, request),
+            }
         });
         let answer = tokio::time::timeout(time, exchange).await;
         let answer = answer.unwrap_or(Err(Failure::Timeout { seconds: time.as_secs() }));
@@ -154,24 +172,28 @@ impl Outbound {
         }
         answer
     }
+}
 
-    /// The addresses of a host that may be reached.
-    async fn addresses(&self, tenant: &TenantId, target: &Target) -> Result<Vec<IpAddr>, Failure> {
-        let Inner { reach, resolver, .. } = &*self.0;
-        let found = match target.literal() {
-            Some(address) => vec![address],
-            None => match resolver.resolve(tenant, target.host()).await {
-                Ok(found) => found,
-                Err(error) => {
-                    tracing::debug!(%error, ?target, %tenant, "a name could not be looked up");
-                    return Err(Failure::Unreachable);
-                }
-            },
-        };
-        let allowed: Vec<_> = found.iter().copied().filter(|address| reach.allows(*address)).collect();
-        if allowed.len() < found.len() {
-            tracing::info!(?target, %tenant, ?found, "a name has addresses that may not be reached");
-        }
-        if allowed.is_empty() { Err(Failure::Unreachable) } else { Ok(allowed) }
+/// The addresses of a host that may be reached.
+async fn addresses(
+    reach: Reach,
+    resolver: &dyn Resolver,
+    tenant: &TenantId,
+    target: &Target,
+) -> Result<Vec<IpAddr>, Failure> {
+    let found = match target.literal() {
+        Some(address) => vec![address],
+        None => match resolver.resolve(tenant, target.host()).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::debug!(%error, ?target, %tenant, "a name could not be looked up");
+                return Err(Failure::Unreachable);
+            }
+        },
+    };
+    let allowed: Vec<_> = found.iter().copied().filter(|address| reach.allows(*address)).collect();
+    if allowed.len() < found.len() {
+        tracing::info!(?target, %tenant, ?found, "a name has addresses that may not be reached");
     }
+    if allowed.is_empty() { Err(Failure::Unreachable) } else { Ok(allowed) }
 }

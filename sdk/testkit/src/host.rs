@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::process::{Process, compile, program};
-use crate::{Answer, NewOrder, NewRecord, Outcome, Record, Rejection};
+use crate::{Answer, NewOrder, NewRecord, Outcome, Record, Rejection, Script};
 
 /// Pages of a list that are read at most.
 const PAGES_MAX: u32 = 1_000;
@@ -65,7 +66,7 @@ impl Setup {
         let component = if is_component { self.source } else { compile(&self.program, &self.source) };
         let (process, ready) = Process::start(&self.program, &component);
         let plugin = ready["plugin"].as_str().unwrap_or_default().to_owned();
-        Host { process: Mutex::new(process), plugin }
+        Host { process: Mutex::new(process), plugin, is_scripted: AtomicBool::new(false) }
     }
 }
 
@@ -75,6 +76,17 @@ impl Setup {
 pub struct Host {
     process: Mutex<Process>,
     plugin: String,
+    /// Whether requests to others' servers are expected.
+    is_scripted: AtomicBool,
+}
+
+/// Fails the test if expected requests have not come: see [`Host::assert_all_called`].
+impl Drop for Host {
+    fn drop(&mut self) {
+        if self.is_scripted.load(Ordering::Relaxed) && !std::thread::panicking() {
+            self.assert_all_called();
+        }
+    }
 }
 
 /// What background work has been done.
@@ -130,15 +142,47 @@ impl Host {
         &self.plugin
     }
 
+    #[track_caller]
     fn obey(&self, order: &Value) -> Value {
         // A test that has panicked elsewhere may still look at the host.
-        self.process.lock().unwrap_or_else(PoisonError::into_inner).order(order)
+        let said = self.process.lock().unwrap_or_else(PoisonError::into_inner).order(order);
+        assert!(said.unscripted.is_empty(), "{}", said.unscripted.join("\n"));
+        said.reply
+    }
+
+    /// Expects the plugin to send a request to somebody else's server, such as `"POST"`, `"api.example.com"`
+    /// and `"/orders?dry=1"`; [`Script`] says more of it, and what it is answered.
+    ///
+    /// Nothing is ever sent. What the tenant has not granted is denied before it comes here, as in production.
+    /// A request that no script expects fails the test, and so does an expected one that has not come when the
+    /// host is dropped. Scripts are taken in the order in which they were made.
+    pub fn expect(&self, method: &str, server: &str, path: &str) -> Script<'_> {
+        Script::of(self, method, server, path)
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_request(&self, expectation: &Value) {
+        self.obey(&json!({ "expect": expectation }));
+        self.is_scripted.store(true, Ordering::Relaxed);
+    }
+
+    /// Fails the test unless every expected request has come, and as often as it is expected.
+    ///
+    /// # Panics
+    /// If one has not, with all that have not.
+    #[track_caller]
+    pub fn assert_all_called(&self) {
+        let left = self.obey(&json!("outstanding"));
+        let left: Vec<&str> = left.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        self.is_scripted.store(false, Ordering::Relaxed);
+        assert!(left.is_empty(), "expected requests have not come:\n  {}", left.join("\n  "));
     }
 
     /// Enables the plugin: `grants` (names), `settings` and `backfill` may be said.
     ///
     /// # Errors
     /// [`Rejection`], if the host or the plugin's `lifecycle` refuses.
+    #[track_caller]
     pub fn enable(&self, options: &Value) -> Result<(), Box<Rejection>> {
         Answer::read(&self.obey(&json!({ "enable": options }))).good().map(drop)
     }
@@ -147,22 +191,26 @@ impl Host {
     ///
     /// # Panics
     /// If it is no time.
+    #[track_caller]
     pub fn set_time(&self, time: &str) {
         self.obey(&json!({ "set_time": time }));
     }
 
     /// Moves the clock forward, in whole seconds.
+    #[track_caller]
     pub fn advance(&self, by: Duration) {
         self.obey(&json!({ "advance": by.as_secs() }));
     }
 
     /// What the clock shows.
     #[must_use]
+    #[track_caller]
     pub fn now(&self) -> String {
         self.obey(&json!({ "advance": 0 })).as_str().unwrap_or_default().to_owned()
     }
 
     /// Does all background work that is due now: delivers events, runs schedules, replays history.
+    #[track_caller]
     pub fn work(&self) -> Work {
         let done = self.obey(&json!("work"));
         let count = |what: &str| done[what].as_u64().unwrap_or_default();
@@ -172,6 +220,18 @@ impl Host {
             dead: count("dead"),
             jobs: count("jobs"),
             jobs_failed: count("jobs_failed"),
+        }
+    }
+
+    /// Makes one of the plugin's jobs due now, whatever its schedule says; [`Host::work`] runs it.
+    ///
+    /// # Panics
+    /// If the plugin has no such job.
+    #[track_caller]
+    pub fn hasten(&self, job: &str) {
+        let path = format!("/api/v1/plugins/{}/jobs/{job}/run", self.plugin);
+        if let Err(refused) = self.request("POST", &path, None).good() {
+            panic!("`{job}` cannot be run: {:#}", refused.body);
         }
     }
 
@@ -186,11 +246,13 @@ impl Host {
     }
 
     /// Any request of the REST API, as the tenant's owner.
+    #[track_caller]
     pub fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         self.request_with(method, path, &[], body)
     }
 
     /// The same with headers, such as `Accept-Language`.
+    #[track_caller]
     pub fn request_with(
         &self,
         method: &str,
@@ -200,6 +262,12 @@ impl Host {
     ) -> Answer {
         let ask = json!({ "method": method, "path": path, "headers": headers, "body": body });
         Answer::read(&self.obey(&json!({ "ask": ask })))
+    }
+
+    /// A request to one of the plugin's own routes, such as `/cards/7`, as the tenant's owner.
+    #[track_caller]
+    pub fn route(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        self.request(method, &format!("/api/v1/plugins/{}/x{path}", self.plugin), body)
     }
 
     /// A record as it is now.
@@ -216,6 +284,7 @@ impl Host {
     ///
     /// # Errors
     /// [`Rejection`], in the plugin's words or the host's.
+    #[track_caller]
     pub fn press(&self, record: &Record, action: &str, input: &Value) -> Result<Outcome, Box<Rejection>> {
         let path = format!("/api/v1/{}/{}/actions/{}/{action}", record.kind, record.id, self.plugin);
         let body = self.request("POST", &path, Some(input)).good()?;

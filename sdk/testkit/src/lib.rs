@@ -62,10 +62,12 @@
 struct Guide;
 
 mod host;
+mod http;
 mod process;
 mod records;
 
 pub use host::{Host, Panel, Setup, Work};
+pub use http::{Failure, Response, Script};
 pub use records::{Answer, NewOrder, NewRecord, Outcome, Record, Rejection};
 pub use serde_json::{Value, json};
 

@@ -53,6 +53,15 @@ pub(crate) fn compile(program: &OsString, folder: &Path) -> PathBuf {
     path
 }
 
+/// What the host has said to an order.
+#[derive(Debug)]
+pub(crate) struct Said {
+    /// What came of it, with the name of its kind taken off.
+    pub(crate) reply: Value,
+    /// The requests to others' servers that no script expects, in words.
+    pub(crate) unscripted: Vec<String>,
+}
+
 /// A running host.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -75,19 +84,18 @@ impl Process {
         let orders = child.stdin.take();
         let replies = BufReader::new(child.stdout.take().expect("its output is piped"));
         let mut process = Self { child, orders, replies };
-        let ready = process.read();
+        let ready = process.read().reply;
         (process, ready)
     }
 
     /// Gives one order and waits for what comes of it.
-    pub(crate) fn order(&mut self, order: &Value) -> Value {
+    pub(crate) fn order(&mut self, order: &Value) -> Said {
         let orders = self.orders.as_mut().expect("the host runs until it is dropped");
         writeln!(orders, "{order}").expect("the host takes orders");
         self.read()
     }
 
-    /// What the host says next, with the name of its kind taken off.
-    fn read(&mut self) -> Value {
+    fn read(&mut self) -> Said {
         let mut line = String::new();
         let read = self.replies.read_line(&mut line).expect("the host answers");
         assert!(read > 0, "the host has ended: {:?}", self.child.wait());
@@ -95,8 +103,12 @@ impl Process {
         if let Some(reason) = reply["refused"].as_str() {
             panic!("the host refuses: {reason}");
         }
-        let mut reply = reply.as_object().cloned().unwrap_or_default().into_iter();
-        reply.next().map(|(_, told)| told).unwrap_or_default()
+        let mut reply = reply.as_object().cloned().unwrap_or_default();
+        let unscripted = reply.remove("unscripted").unwrap_or_default();
+        let unscripted = unscripted.as_array().into_iter().flatten().filter_map(Value::as_str);
+        let unscripted = unscripted.map(str::to_owned).collect();
+        let reply = reply.into_iter().next().map(|(_, told)| told).unwrap_or_default();
+        Said { reply, unscripted }
     }
 }
 

@@ -1,9 +1,10 @@
 //! `hospes plugin rehearse`: the production host for one test, driven by lines of JSON.
 //!
-//! `protocol.rs` is what the lines say, `stage.rs` is the host. decisions/0015 says why
+//! `protocol.rs` is what the lines say, `stage.rs` is the host, `script.rs` the rest of the world. decisions/0015 says why
 //! the testkit drives the program instead of linking it.
 
 mod protocol;
+mod script;
 mod stage;
 
 use std::io::{self, BufRead as _, Read as _};
@@ -11,7 +12,7 @@ use std::path::Path;
 
 use super::super::output::{Failure, Outcome, say};
 use crate::files;
-use protocol::{Order, Reply};
+use protocol::{Line, Order, Reply};
 use stage::Stage;
 
 /// Bytes of a line that is read.
@@ -22,7 +23,7 @@ pub(super) async fn run(component: &Path, cache: Option<&Path>) -> Outcome {
     let component = files::read(component, files::COMPONENT_BYTES_MAX)?;
     let stage = Stage::open(component, cache).await;
     let ready = stage.as_ref().map(Stage::ready).map_err(|failure| failure.message().to_owned());
-    tell(ready)?;
+    tell(ready, Vec::new())?;
     let stage = stage?;
     // Nothing else happens between two orders, so this thread may wait for the next one.
     while let Some(line) = read_line()? {
@@ -30,7 +31,7 @@ pub(super) async fn run(component: &Path, cache: Option<&Path>) -> Outcome {
             Ok(order) => stage.obey(order).await.map_err(|failure| failure.message().to_owned()),
             Err(error) => Err(format!("this is no order: {error}")),
         };
-        tell(reply)?;
+        tell(reply, stage.take_unscripted())?;
     }
     stage.close().await;
     Ok(())
@@ -47,7 +48,7 @@ fn read_line() -> Outcome<Option<String>> {
     Err(Failure::usage(format!("a line ends, and has at most {LINE_BYTES_MAX} bytes")))
 }
 
-fn tell(reply: Result<Reply, String>) -> Outcome {
-    let reply = reply.unwrap_or_else(Reply::Refused);
-    say(serde_json::to_string(&reply).map_err(Failure::failed)?)
+fn tell(reply: Result<Reply, String>, unscripted: Vec<String>) -> Outcome {
+    let line = Line { reply: reply.unwrap_or_else(Reply::Refused), unscripted };
+    say(serde_json::to_string(&line).map_err(Failure::failed)?)
 }

@@ -23,6 +23,83 @@ pub(super) enum Order {
     Advance(u32),
     /// Do all background work that is due: deliver events, run schedules, replay history.
     Work,
+    /// Expect a request to somebody else's server, and answer it so.
+    Expect(Box<Expectation>),
+    /// Say which of the expected requests have not come.
+    Outstanding,
+}
+
+/// A request that a test expects, and what it is answered.
+#[derive(Debug, Deserialize)]
+pub(super) struct Expectation {
+    /// Such as `POST`.
+    pub(super) method: String,
+    /// The host, with the port if it is not 443.
+    pub(super) host: String,
+    /// Path and query.
+    pub(super) path: String,
+    /// Headers that it has, among others.
+    #[serde(default)]
+    pub(super) headers: Vec<(String, String)>,
+    /// What its body is; anything, if absent.
+    #[serde(default)]
+    pub(super) body: Option<Body>,
+    /// How often it comes.
+    #[serde(default = "once")]
+    pub(super) times: u32,
+    /// What it is answered, each time.
+    pub(super) answer: Scripted,
+}
+
+const fn once() -> u32 {
+    1
+}
+
+/// What a body is.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Body {
+    /// This JSON, however it is written.
+    Json(Value),
+    /// JSON that has at least these members.
+    JsonWith(Value),
+    /// This text.
+    Text(String),
+}
+
+/// What an expected request is answered.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Scripted {
+    /// An answer.
+    Respond {
+        /// From 200 to 599.
+        status: u16,
+        /// Names and values.
+        #[serde(default)]
+        headers: Vec<(String, String)>,
+        /// The body.
+        #[serde(default)]
+        body: String,
+    },
+    /// None, for this reason.
+    Fail(Failing),
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Failing {
+    /// It does not come in time.
+    Timeout,
+    /// Nobody accepts the connection.
+    Refused,
+    /// The name has no public address.
+    Unreachable,
+    /// It breaks off.
+    Broken,
+    /// It is larger than the host reads.
+    TooLarge,
 }
 
 /// How the plugin is enabled.
@@ -69,6 +146,23 @@ pub(super) enum Reply {
         /// Chunks of schedules that have failed.
         jobs_failed: u64,
     },
+    /// The request is expected.
+    Expecting {
+        /// How many are expected by now.
+        scripts: usize,
+    },
+    /// The expected requests that have not come, in words.
+    Outstanding(Vec<String>),
     /// It could not be done.
     Refused(String),
+}
+
+/// A line of the host.
+#[derive(Debug, Serialize)]
+pub(super) struct Line {
+    #[serde(flatten)]
+    pub(super) reply: Reply,
+    /// The requests to other people's servers since the line before that no script expects, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) unscripted: Vec<String>,
 }

@@ -1,5 +1,5 @@
 //! A host without a socket: production's core, plugin host, router and loops on an embedded
-//! database that goes away, with a clock that stands still.
+//! database that goes away, with a clock that stands still, and nobody beyond it but a script.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::protocol::{Enable, Order, Reply};
+use super::script::Script;
 use crate::app::App;
 use crate::cli::output::Outcome;
 use crate::cli::workshop::{make_tenant, make_token};
@@ -20,7 +21,9 @@ use crate::ids::{Ids as _, RandomIds};
 use crate::jobs::rounds::{Report, Rounds};
 use crate::ops::Core;
 use crate::ops::plugins::packages;
+use crate::outbound::Outbound;
 use crate::plugin::{Artifacts, PluginHost, Sandbox};
+use crate::vault::{KEY_BYTES, Vault};
 
 /// When every test begins.
 const BEGINNING: &str = "2026-03-01T08:00:00Z";
@@ -36,6 +39,7 @@ pub(super) struct Stage {
     door: Door,
     token: String,
     package: Package,
+    script: Arc<Script>,
     _folder: TemporaryFolder,
 }
 
@@ -48,7 +52,14 @@ impl Stage {
         let db = Db::open(&db::Config::Sqlite { file }).await?;
         let beginning = Timestamp::parse(BEGINNING).expect("the beginning is a time");
         let clock = Arc::new(ManualClock::new(beginning));
-        let core = Arc::new(Core::new(db, Arc::clone(&clock) as _, Arc::new(ids)));
+        let script = Arc::new(Script::default());
+        let mut core = Core::new(db, Arc::clone(&clock) as _, Arc::new(ids));
+        core.outbound = Outbound::rehearsing(Arc::clone(&script) as _);
+        // A test may keep credentials; they go away with everything else.
+        let mut key = [0; KEY_BYTES];
+        core.ids.fill_secret(&mut key);
+        core.vault = Vault::new(key, None);
+        let core = Arc::new(core);
         let artifacts = match cache {
             Some(cache) => artifacts(&DataFolder::open(cache)?, &core)?,
             None => artifacts(folder.folder(), &core)?,
@@ -66,7 +77,7 @@ impl Stage {
         };
         let door = Door::new(HttpState::new(Arc::clone(&core), options, app.shutdown_token()));
         let rounds = Rounds::new(Arc::clone(&core), app.shutdown_token());
-        Ok(Self { clock, core, app, rounds, door, token, package, _folder: folder })
+        Ok(Self { clock, core, app, rounds, door, token, package, script, _folder: folder })
     }
 
     /// What the test is told first.
@@ -98,7 +109,14 @@ impl Stage {
                     jobs_failed: u64::from(schedules.failed),
                 })
             }
+            Order::Expect(expectation) => Ok(Reply::Expecting { scripts: self.script.expect(*expectation)? }),
+            Order::Outstanding => Ok(Reply::Outstanding(self.script.outstanding())),
         }
+    }
+
+    /// What the plugin has sent since the last order that no script expects.
+    pub(super) fn take_unscripted(&self) -> Vec<String> {
+        self.script.take_unscripted()
     }
 
     /// Closes the database; its folder goes away with the stage.
