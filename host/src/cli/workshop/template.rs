@@ -21,11 +21,16 @@ pub(in crate::cli) enum Part {
     Jobs,
     /// Check a save before it commits
     Hooks,
+    /// REST endpoints for other systems
+    Routes,
+    /// Score many customers at once
+    Scoring,
 }
 
 impl Part {
     /// Every one, in the order in which people are asked.
-    pub(super) const ALL: [Self; 5] = [Self::Events, Self::Panels, Self::Actions, Self::Jobs, Self::Hooks];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Events, Self::Panels, Self::Actions, Self::Jobs, Self::Hooks, Self::Routes, Self::Scoring];
 
     /// Its name in files and on the command line.
     pub(super) const fn name(self) -> &'static str {
@@ -35,6 +40,8 @@ impl Part {
             Self::Actions => "actions",
             Self::Jobs => "jobs",
             Self::Hooks => "hooks",
+            Self::Routes => "routes",
+            Self::Scoring => "scoring",
         }
     }
 
@@ -46,6 +53,8 @@ impl Part {
             Self::Actions => "Actions",
             Self::Jobs => "Jobs",
             Self::Hooks => "Hooks",
+            Self::Routes => "Routes",
+            Self::Scoring => "Scoring",
         }
     }
 
@@ -53,9 +62,11 @@ impl Part {
     const fn grants(self) -> &'static [(Grant, &'static str, &'static str)] {
         const DOCUMENTS: (Grant, &str, &str) =
             (Grant::DocumentsOwn, "Keeps a card for each customer.", "为每位客户保存一张卡。");
+        const ORDERS: (Grant, &str, &str) = (Grant::OrdersRead, "Counts orders.", "统计订单。");
         match self {
-            Self::Events => &[(Grant::OrdersRead, "Counts orders.", "统计订单。"), DOCUMENTS],
-            Self::Panels | Self::Jobs => &[DOCUMENTS],
+            Self::Events => &[ORDERS, DOCUMENTS],
+            Self::Panels | Self::Jobs | Self::Routes => &[DOCUMENTS],
+            Self::Scoring => &[ORDERS],
             Self::Actions => &[
                 DOCUMENTS,
                 (Grant::TimelineWrite, "Notes the thanks on the timeline.", "在时间线上记录致谢。"),
