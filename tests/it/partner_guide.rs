@@ -6,13 +6,24 @@ use std::process::Command;
 
 use hospes::domain::manifest::Manifest;
 
-const GUIDE: &str = include_str!("../../sdk/GUIDE.md");
+/// The guide, and what a newcomer has read before.
+pub(crate) const GUIDE: &str = include_str!("../../sdk/GUIDE.md");
+pub(crate) const README: &str = include_str!("../../README.md");
 
-/// The blocks of one language, in their order.
-fn blocks(language: &str) -> Vec<&'static str> {
+/// The blocks of one language in a text, in their order.
+pub(crate) fn blocks_of(text: &'static str, language: &str) -> Vec<&'static str> {
     let opening = format!("```{language}\n");
-    let after = GUIDE.split(opening.as_str()).skip(1);
-    after.map(|rest| rest.split("```").next().unwrap()).collect()
+    text.split(opening.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+/// What stands under a heading of a text.
+pub(crate) fn section(text: &'static str, heading: &str) -> &'static str {
+    let (_, rest) = text.split_once(&format!("\n## {heading}\n")).unwrap();
+    rest.split("\n## ").next().unwrap()
+}
+
+fn blocks(language: &str) -> Vec<&'static str> {
+    blocks_of(GUIDE, language)
 }
 
 #[test]
@@ -49,7 +60,7 @@ fn every_command_of_the_guide_is_one() {
 #[test]
 fn the_guide_has_a_task_for_every_part_of_a_new_plugin() {
     let code = blocks("rust").concat();
-    for point in ["Events", "Panels", "Actions", "Jobs", "Hooks"] {
+    for point in ["Events", "Panels", "Actions", "Jobs", "Hooks", "Routes", "Scoring"] {
         assert!(code.contains(&format!("impl {point} for")), "{point}");
     }
 }
