@@ -22,13 +22,14 @@ pub const TARGET: &str = "wasm32-unknown-unknown";
 /// The profile of every guest that is installed. Speed before size: fuel counts executed
 /// instructions, so what the optimiser saves, a tenant's budget gains; the
 /// module is compiled once per install. It is passed on the command line so that
-/// the workspace's own release profile stays the server's.
+/// the workspace's own release profile stays the server's. The names of functions
+/// stay, so that a failure's backtrace and a fuel profile say where.
 const PROFILE: [&str; 6] = [
     "profile.release.opt-level=3",
     "profile.release.lto=\"fat\"",
     "profile.release.codegen-units=1",
     "profile.release.panic=\"abort\"",
-    "profile.release.strip=true",
+    "profile.release.strip=\"debuginfo\"",
     "profile.release.debug=false",
 ];
 
@@ -39,7 +40,7 @@ const QUICK_PROFILE: [&str; 7] = [
     "profile.release.codegen-units=16",
     "profile.release.incremental=true",
     "profile.release.panic=\"abort\"",
-    "profile.release.strip=true",
+    "profile.release.strip=\"debuginfo\"",
     "profile.release.debug=false",
 ];
 
