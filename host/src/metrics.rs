@@ -1,11 +1,12 @@
 //! Metrics: owns the recorder, every metric's name and help, and what the process says of itself.
 //!
 //! Rooms count with the `metrics` macros under the names below. A label's values are
-//! bounded: a route's pattern, a plugin's name, an outcome; never an id, a path or a
-//! tenant, which would make a series for each.
+//! bounded: a route's pattern, a plugin's name as [`plugin_label`] says it, an outcome;
+//! never an id, a path or a tenant, which would make a series for each.
 
+use std::collections::HashSet;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, LazyLock, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
@@ -42,11 +43,19 @@ pub const PLUGIN_FUEL: &str = "hospes_plugin_fuel_total";
 /// Calls of plugins that were run again after a conflict, by plugin.
 pub const PLUGIN_RERUNS: &str = "hospes_plugin_reruns_total";
 
+/// Saves that went on without a hook that had failed or was paused, by plugin and kind of record.
+pub const PLUGIN_PASSED_OVER: &str = "hospes_plugin_hooks_passed_over_total";
+
 /// Requests that the host has made for plugins, by plugin and outcome.
 pub const PLUGIN_REQUESTS: &str = "hospes_plugin_http_requests_total";
 
 /// Recordings of plugins' runs, by plugin and outcome: `kept` or `dropped`.
 pub const PLUGIN_RECORDINGS: &str = "hospes_plugin_recordings_total";
+
+/// Plugins that one process tells apart in its metrics; all beyond are [`OTHER_PLUGINS`].
+pub const PLUGIN_LABELS_MAX: usize = 200;
+/// What the plugins are called that are not told apart.
+pub const OTHER_PLUGINS: &str = "other";
 
 /// From a millisecond to ten seconds: what a person notices and what a proxy gives up on.
 const SECONDS: &[f64] = &[0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
@@ -100,6 +109,32 @@ impl Metrics {
     }
 }
 
+/// What metrics call an installed plugin: by its name, until there are [`PLUGIN_LABELS_MAX`] names.
+#[must_use]
+pub fn plugin_label(plugin: &str) -> Arc<str> {
+    static LABELS: LazyLock<Labels> = LazyLock::new(Labels::default);
+    LABELS.of(plugin)
+}
+
+/// The names that are told apart: the first that there are.
+#[derive(Default)]
+struct Labels(RwLock<HashSet<Arc<str>>>);
+
+impl Labels {
+    fn of(&self, plugin: &str) -> Arc<str> {
+        if let Some(known) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(plugin) {
+            return Arc::clone(known);
+        }
+        let mut labels = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if labels.len() >= PLUGIN_LABELS_MAX && !labels.contains(plugin) {
+            return OTHER_PLUGINS.into();
+        }
+        let label: Arc<str> = plugin.into();
+        labels.insert(Arc::clone(&label));
+        label
+    }
+}
+
 fn describe() {
     describe_counter!(HTTP_REQUESTS, "Requests answered, by method, route and status");
     describe_histogram!(HTTP_SECONDS, Unit::Seconds, "Time to the head of the answer, by method and route");
@@ -123,6 +158,10 @@ fn describe() {
     );
     describe_counter!(PLUGIN_FUEL, "Fuel burnt by plugins, by plugin and extension point");
     describe_counter!(PLUGIN_RERUNS, "Calls of plugins run again after a conflict, by plugin");
+    describe_counter!(
+        PLUGIN_PASSED_OVER,
+        "Saves that went on without a hook that failed or was paused, by plugin and kind of record"
+    );
     describe_counter!(PLUGIN_REQUESTS, "Requests made for plugins, by plugin and outcome");
     describe_counter!(PLUGIN_RECORDINGS, "Recordings of plugins' runs, by plugin and outcome");
     describe_gauge!("process_resident_memory_bytes", Unit::Bytes, "Memory of the process");
@@ -182,6 +221,37 @@ mod tests {
         );
         assert!(text.contains("# HELP hospes_plugin_calls_total"), "{text}");
         assert!(text.contains("hospes_db_commit_group_duration_seconds_bucket{le=\"0.003\"}"), "{text}");
+    }
+
+    #[test]
+    fn plugins_are_told_apart_up_to_a_number() {
+        let labels = Labels::default();
+        let seen: HashSet<_> = (0..1_000).map(|number| labels.of(&format!("plugin-{number}"))).collect();
+        assert_eq!(seen.len(), PLUGIN_LABELS_MAX + 1);
+        assert!(seen.contains(OTHER_PLUGINS));
+        assert_eq!(&*labels.of("plugin-0"), "plugin-0", "one that has a name keeps it");
+        assert_eq!(&*labels.of("plugin-999"), OTHER_PLUGINS);
+    }
+
+    #[test]
+    fn many_plugins_make_no_more_series_than_there_are_labels() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            for number in 0..3_000 {
+                let plugin = format!("made-up-{number}");
+                for outcome in ["ok", "trap"] {
+                    let name = plugin_label(&plugin);
+                    metrics::counter!(PLUGIN_CALLS, "plugin" => name, "point" => "events", "outcome" => outcome)
+                        .increment(1);
+                }
+            }
+        });
+        let text = recorder.handle().render();
+        let series = text.lines().filter(|line| line.starts_with(PLUGIN_CALLS));
+        assert!(series.count() <= (PLUGIN_LABELS_MAX + 1) * 2);
+        let others =
+            format!("{PLUGIN_CALLS}{{plugin=\"{OTHER_PLUGINS}\",point=\"events\",outcome=\"trap\"}}");
+        assert!(text.lines().any(|line| line.starts_with(&others)), "{text}");
     }
 
     #[test]

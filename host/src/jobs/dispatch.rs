@@ -21,7 +21,7 @@ use crate::db::{Doorbell, Rung};
 use crate::domain::ids::TenantId;
 use crate::error::Result;
 use crate::jobs::backoff::{self, Backoff};
-use crate::metrics::LANES_BUSY;
+use crate::metrics::{LANES_BUSY, plugin_label};
 use crate::ops::Core;
 use crate::ops::events::{Acknowledgement, DeliveredEvent};
 pub(super) use lane::{new_token, public_message};
@@ -60,9 +60,12 @@ impl Lane {
         (&self.tenant, &self.consumer)
     }
 
-    /// What metrics call it: a plugin by its name, of which there are few; others by their kind.
+    /// What metrics call it: a plugin by its name, of which they have so many; others by their kind.
     fn label(&self) -> String {
-        if self.kind() == "plugin" { self.consumer.clone() } else { self.kind().to_owned() }
+        if self.kind() == "plugin" {
+            return format!("plugin:{}", plugin_label(self.name()));
+        }
+        self.kind().to_owned()
     }
 }
 

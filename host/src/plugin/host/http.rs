@@ -14,7 +14,7 @@ use metrics::counter;
 
 use super::{Access, Answered, Invocation, limit};
 use crate::domain::grant::Grant;
-use crate::metrics::PLUGIN_REQUESTS;
+use crate::metrics::{PLUGIN_REQUESTS, plugin_label};
 use crate::ops::plugins::credentials::{self, Sendable};
 use crate::outbound::{self, Excess, HeaderFault, Limits, PATH_BYTES_MAX, Purpose, Target};
 
@@ -67,7 +67,7 @@ impl Invocation {
         self.move_bytes(sent.iter().flatten().map(|response| response.body.len()).sum())?;
         for outcome in &sent {
             let outcome = outcome.as_ref().map_or_else(code_of, |_| "answered");
-            let plugin = std::sync::Arc::clone(&self.enabled.plugin);
+            let plugin = plugin_label(&self.enabled.plugin);
             counter!(PLUGIN_REQUESTS, "plugin" => plugin, "outcome" => outcome).increment(1);
         }
         Ok(sent)

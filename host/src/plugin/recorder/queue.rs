@@ -9,7 +9,7 @@ use super::Made;
 use crate::domain::ids::TenantId;
 use crate::domain::point::Point;
 use crate::domain::recording;
-use crate::metrics::PLUGIN_RECORDINGS;
+use crate::metrics::{PLUGIN_RECORDINGS, plugin_label};
 use crate::ops::plugins::recordings::Taken;
 use crate::plugin::registry::Enabled;
 
@@ -91,7 +91,7 @@ impl Recorder {
     }
 
     fn count_dropped(&self, tenant: TenantId, plugin: String) {
-        counter!(PLUGIN_RECORDINGS, "plugin" => plugin.clone(), "outcome" => "dropped").increment(1);
+        counter!(PLUGIN_RECORDINGS, "plugin" => plugin_label(&plugin), "outcome" => "dropped").increment(1);
         let mut waiting = lock(&self.waiting);
         let key = (tenant, plugin);
         if waiting.dropped.len() < COUNTS_MAX || waiting.dropped.contains_key(&key) {

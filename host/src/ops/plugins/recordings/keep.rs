@@ -11,7 +11,7 @@ use crate::db::recordings::{self, RecordingRow};
 use crate::db::{Json, Tx};
 use crate::domain::ids::{RecordingId, TenantId};
 use crate::error::{Error, Result};
-use crate::metrics::PLUGIN_RECORDINGS;
+use crate::metrics::{PLUGIN_RECORDINGS, plugin_label};
 use crate::ops::Core;
 
 /// Recordings of one plugin of a tenant; the oldest make room.
@@ -37,11 +37,13 @@ pub async fn write_down(core: &Core) -> Result<u64> {
         match keep(core, made).await {
             Ok(()) => {
                 kept += 1;
-                counter!(PLUGIN_RECORDINGS, "plugin" => key.1.clone(), "outcome" => "kept").increment(1);
+                counter!(PLUGIN_RECORDINGS, "plugin" => plugin_label(&key.1), "outcome" => "kept")
+                    .increment(1);
                 plugins.insert(key);
             }
             Err(error) => {
-                counter!(PLUGIN_RECORDINGS, "plugin" => key.1.clone(), "outcome" => "dropped").increment(1);
+                counter!(PLUGIN_RECORDINGS, "plugin" => plugin_label(&key.1), "outcome" => "dropped")
+                    .increment(1);
                 *dropped.entry(key).or_default() += 1;
                 failed = Some(error);
             }
