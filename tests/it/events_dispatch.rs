@@ -210,6 +210,40 @@ both_engines! {
         assert_eq!(numbers(&bench.effects().await).last(), Some(&8));
     }
 
+    /// Row 34 of the table of attacks: one consumer that always fails, beside many that do not.
+    async fn a_poisoned_lane_delays_no_other_and_its_event_is_a_dead_letter_once(test: TestDb) {
+        const HEALTHY: usize = 99;
+        let bench = Bench::new(&test).await;
+        let healthy: Vec<String> = (0..HEALTHY).map(|number| format!("test:healthy-{number:02}")).collect();
+        bench.subscribe(Sieve::POISONED).await;
+        for consumer in &healthy {
+            bench.subscribe(consumer).await;
+        }
+        let operator = Actor::operator(bench.tenant.clone());
+        let dispatcher = bench.dispatcher(Arc::new(Sieve(Arc::clone(&bench.core))));
+        let poison = CustomerId::new(&*bench.core.ids, bench.core.now());
+        bench.append(vec![bench.event(&poison, 0)]).await;
+        let mut dead = 0;
+        for round in 1..=10 {
+            // Something new for everybody, while the poison is tried again.
+            let customer = CustomerId::new(&*bench.core.ids, bench.core.now());
+            bench.append(vec![bench.event(&customer, round)]).await;
+            dead += dispatcher.run_once().await.unwrap().dead;
+            for consumer in &healthy {
+                let lane = dead_letters::lane_status(&bench.core, &operator, consumer).await.unwrap().unwrap();
+                // The clock stands still meanwhile: what waits for nobody has no lag.
+                assert_eq!((lane.waiting, lane.dead, lane.failures), (0, 0, 0), "{consumer} in round {round}");
+                assert_eq!(lane.waiting_since, None);
+            }
+            bench.clock.advance_seconds(24 * 60 * 60);
+        }
+        let letters = dead_letters::list(&bench.core, &operator, Sieve::POISONED, &Default::default()).await.unwrap();
+        assert_eq!(letters.items.iter().filter(|letter| letter.body == json!({ "number": 0 })).count(), 1);
+        assert_eq!(dead, u64::try_from(letters.items.len()).unwrap(), "each of them was put aside once");
+        let events: BTreeSet<_> = letters.items.iter().map(|letter| &letter.event).collect();
+        assert_eq!(events.len(), letters.items.len());
+    }
+
     async fn a_lane_of_a_crashed_dispatcher_is_taken_over_when_its_lease_expires(test: TestDb) {
         let bench = Bench::new(&test).await;
         bench.subscribe(CONSUMER).await;
@@ -243,6 +277,32 @@ both_engines! {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
         assert_eq!(seen, (0..7).collect::<Vec<u64>>());
+    }
+}
+
+/// Handles everything for every consumer but one, which fails at whatever it is told.
+struct Sieve(Arc<Core>);
+
+impl Sieve {
+    const POISONED: &'static str = "test:poisoned";
+}
+
+impl Consumer for Sieve {
+    fn deliver<'a>(
+        &'a self,
+        lane: &'a Lane,
+        _batch: Vec<DeliveredEvent>,
+        acknowledgement: Acknowledgement,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            if lane.consumer == Self::POISONED {
+                return Err(Error::Refused {
+                    code: Reason::OutOfReach,
+                    message: "it always traps".to_owned(),
+                });
+            }
+            self.0.db.write(&lane.tenant, acknowledgement, |tx, ack| Box::pin(ack.apply(tx))).await
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Hooks through the API: what a veto, a patch and a failing hook are for whoever saves.
 
+use hospes::metrics::Metrics;
 use hospes_tests::{TestApp, TestResponse, both_engines, guests};
 use serde_json::{Value, json};
 
@@ -103,6 +104,69 @@ both_engines! {
         app.clock.advance_seconds(31);
         create(&app, "Grace").await.expect(201);
         assert_eq!(app.owner.post("/api/v1/orders", order(&ada, "reject")).await.code(), (422, "plugin_rejected"));
+    }
+
+    async fn a_tenant_decides_what_becomes_of_saves_whose_hook_fails(app: TestApp) {
+        let metrics = Metrics::start();
+        app.enable(guests::PROBE).await;
+        let ada = create(&app, "Ada").await.expect(201).body;
+        let enablement = "/api/v1/plugins/probe/enablement";
+        let decided = json!({"customer": "allow", "order": "refuse"});
+        let view = app.owner.patch(enablement, json!({"on_failure": decided})).await.expect(200).body;
+        assert_eq!(view["on_failure"], decided);
+        let audit = app.owner.all("/api/v1/audit").await;
+        let line = audit.iter().find(|line| line["action"] == "plugin.configure").expect("it is in the audit");
+        assert_eq!(line["changes"]["on_failure"], decided);
+
+        // The other way round than the manifest says, and the breaker is closed.
+        create(&app, "trap: Eve").await.expect(201);
+        let refused = app.owner.post("/api/v1/orders", order(&ada, "trap")).await;
+        assert_eq!(refused.code(), (502, "plugin_failed"));
+        assert_eq!((&refused.body["plugin"], &refused.body["plugin_code"]), (&json!("probe"), &json!("trap")));
+        assert!(refused.body["detail"].as_str().unwrap().contains("`probe`"), "{refused}");
+        // A veto is no failure.
+        assert_eq!(create(&app, "reject: Eve").await.code(), (422, "plugin_rejected"));
+
+        for _ in 0..5 {
+            create(&app, "trap: Eve").await.expect(201);
+        }
+        // It is open now: the hook is not asked, and the same is done.
+        create(&app, "reject: Mallory").await.expect(201);
+        assert_eq!(app.owner.post("/api/v1/orders", order(&ada, "web")).await.body["plugin_code"], "paused");
+        app.clock.advance_seconds(31);
+        assert_eq!(create(&app, "reject: Mallory").await.code(), (422, "plugin_rejected"));
+
+        // What was let through can be seen.
+        let details = app.owner.get("/api/v1/plugins/probe").await.expect(200).body;
+        let health = details["health"].as_array().unwrap().iter().find(|one| one["point"] == "hooks").unwrap();
+        assert_eq!(health["passed_over"], 7, "{health}");
+        assert_eq!(details["last_failures"][0]["point"], "hooks");
+        assert_eq!(details["hooks"], json!([
+            {"entity": "customer", "on_failure": "allow", "declared": "refuse"},
+            {"entity": "order", "on_failure": "refuse", "declared": "allow"},
+        ]));
+        let series = "hospes_plugin_hooks_passed_over_total{plugin=\"probe\",entity=\"customer\"}";
+        assert!(metrics.render().contains(series));
+
+        // The decision outlives the enablement, and can be taken back.
+        app.owner.delete(enablement).await.expect(204);
+        let again = app.owner.post(enablement, json!({})).await.expect(201).body;
+        assert_eq!(again["on_failure"], decided);
+        app.owner.patch(enablement, json!({"on_failure": {}})).await.expect(200);
+        assert_eq!(create(&app, "trap: Eve").await.code(), (502, "plugin_failed"));
+    }
+
+    async fn nothing_is_decided_about_a_hook_that_there_is_not(app: TestApp) {
+        app.enable(guests::HOSTILE).await;
+        let enablement = "/api/v1/plugins/hostile/enablement";
+        let refused = app.owner.patch(enablement, json!({"on_failure": {"order": "allow"}})).await.expect(422);
+        assert_eq!(refused.faults(), ["/on_failure/order not_asked_for"]);
+        for wrong in [json!({"customer": "perhaps"}), json!({"ticket": "allow"}), json!(["customer"])] {
+            let refused = app.owner.patch(enablement, json!({ "on_failure": wrong })).await;
+            assert!(refused.status.is_client_error(), "{wrong}: {refused}");
+        }
+        let view = app.owner.get(enablement).await.expect(200).body;
+        assert_eq!((&view["on_failure"], &view["version"]), (&json!({}), &json!(1)));
     }
 
     async fn hooks_without_their_grant_are_not_asked(app: TestApp) {

@@ -108,7 +108,7 @@ both_engines! {
         let probe = rig.enable(guests::PROBE).await;
         let granted = enablement::find(&rig.core, &rig.actor, &probe).await.unwrap().grants.0;
         let without = granted.iter().filter(|grant| *grant != Grant::CustomersRead).collect();
-        let patch = EnablementPatch { grants: Some(requests(without)), settings: None, recording: None };
+        let patch = EnablementPatch { grants: Some(requests(without)), ..EnablementPatch::default() };
         enablement::change(&rig.core, &rig.actor, &probe, patch, None).await.unwrap();
         let ada = customers::get(&rig.core, &rig.actor, &rig.customer).await.unwrap();
         let event = rig.event("customer.updated", serde_json::to_value(&ada).unwrap());

@@ -114,7 +114,7 @@ async fn install(app: &TestApp) -> Actor {
 
 async fn grant(app: &TestApp, actor: &Actor, grants: &[&str]) {
     let grants = grants.iter().map(|text| text.parse::<GrantRequest>().unwrap()).collect();
-    let patch = EnablementPatch { grants: Some(grants), settings: None, recording: None };
+    let patch = EnablementPatch { grants: Some(grants), ..EnablementPatch::default() };
     enablement::change(&app.core, actor, "spy", patch, None).await.unwrap();
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn all(keep: Keep) -> RecordingRules {
 impl Rig {
     /// From now on the runs of a plugin are recorded.
     pub(crate) async fn record(&self, plugin: &str, keep: Keep) {
-        let patch = EnablementPatch { grants: None, settings: None, recording: Some(all(keep)) };
+        let patch = EnablementPatch { recording: Some(all(keep)), ..EnablementPatch::default() };
         enablement::change(&self.core, &self.actor, plugin, patch, None).await.expect("it can be recorded");
     }
 

@@ -171,7 +171,7 @@ both_engines! {
         assert_eq!(owner.get(address).await.body["recording"], rules);
         let mut bare = hospes::ops::Core::new(rig.core.db.clone(), rig.clock.clone(), Arc::clone(&rig.core.ids));
         bare.vault = hospes::vault::Vault::default();
-        let patch = EnablementPatch { grants: None, settings: None, recording: Some(all(Keep::All)) };
+        let patch = EnablementPatch { recording: Some(all(Keep::All)), ..EnablementPatch::default() };
         let refused = enablement::change(&bare, &rig.actor, "probe", patch, None).await;
         assert!(matches!(refused, Err(Error::Refused { .. })), "{refused:?}");
     }

@@ -233,7 +233,7 @@ async fn show_grants(core: &Core, actor: &Actor, name: &str) -> Outcome {
 async fn show_settings(core: &Core, actor: &Actor, name: &str, set: Option<&Path>) -> Outcome {
     let settings = match set {
         Some(path) => {
-            let patch = EnablementPatch { grants: None, settings: Some(read_json(path)?), recording: None };
+            let patch = EnablementPatch { settings: Some(read_json(path)?), ..EnablementPatch::default() };
             enablement::change(core, actor, name, patch, None).await?.settings
         }
         None => enablement::find(core, actor, name).await?.settings,

@@ -35,7 +35,10 @@ pub(super) async fn tell(core: &Core, actor: &Actor, plugin: &str, lines: u32, f
     Ok(())
 }
 
-fn line(line: &LogLine) -> Outcome {
+/// A line, and below it where the guest broke off.
+pub(super) fn line(line: &LogLine) -> Outcome {
     let code = line.code.as_deref().map(|code| format!(" [{code}]")).unwrap_or_default();
-    say(format_args!("{} {:<5} {}{code}: {}", line.at, line.level, line.point, line.message))
+    say(format_args!("{} {:<5} {}{code}: {}", line.at, line.level, line.point, line.message))?;
+    let frames = line.backtrace.iter().flat_map(|frames| &frames.0);
+    frames.map(|frame| format!("    in {frame}")).try_for_each(say)
 }

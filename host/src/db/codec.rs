@@ -1,6 +1,7 @@
 //! How our own types stand in rows: ids and JSON as text, times as whole microseconds.
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use sqlx::error::BoxDynError;
 use sqlx::{Database, Decode, Type};
 
@@ -63,8 +64,9 @@ stored_as! { String:
     RecordingId => Self::from_stored;
 }
 
-/// A column of JSON text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A column of JSON text; where a row is shown as it is, the JSON itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Json<T>(pub T);
 
 impl<DB: Database, T> Type<DB> for Json<T>

@@ -86,6 +86,15 @@ statements! {
           AND (d.position, d.event) > ($3, $4)
         ORDER BY d.position, d.event
         LIMIT $5";
+    LAST_DEAD = "
+        SELECT d.event, d.attempts, d.last_error, d.failed_at, e.name, e.subject_kind, e.subject_id, e.occurred_at
+        FROM deliveries d
+        JOIN events e ON e.tenant = d.tenant AND e.id = d.event
+        WHERE d.tenant = $1
+          AND d.consumer = $2
+          AND d.state = 'dead'
+        ORDER BY d.position DESC, d.event DESC
+        LIMIT $3";
     FIND_DEAD = "
         SELECT position
         FROM deliveries
@@ -241,6 +250,24 @@ pub(crate) async fn list_dead(
     limit: i64,
 ) -> Result<Vec<DeadRow>> {
     tx.fetch_all(LIST_DEAD, args![lane.0, lane.1, after.0, after.1, limit]).await
+}
+
+/// A dead letter without the event's body.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct DeadHeadRow {
+    pub(crate) event: EventId,
+    pub(crate) attempts: i64,
+    pub(crate) last_error: Option<String>,
+    pub(crate) failed_at: Option<Timestamp>,
+    pub(crate) name: String,
+    pub(crate) subject_kind: String,
+    pub(crate) subject_id: String,
+    pub(crate) occurred_at: Timestamp,
+}
+
+/// The dead letters of a consumer whose events are the latest, those first.
+pub(crate) async fn last_dead(tx: &mut Tx, lane: (&TenantId, &str), limit: i64) -> Result<Vec<DeadHeadRow>> {
+    tx.fetch_all(LAST_DEAD, args![lane.0, lane.1, limit]).await
 }
 
 #[derive(sqlx::FromRow)]

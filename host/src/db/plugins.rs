@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{Json, Tx, args, statements};
 use crate::clock::Timestamp;
 use crate::domain::grant::Grants;
+use crate::domain::hook_modes::HookModes;
 use crate::domain::ids::{LogId, TenantId};
 use crate::domain::manifest::{Job, Manifest};
 use crate::domain::recording::RecordingRules;
@@ -41,12 +42,12 @@ statements! {
         LIMIT 1000";
     FIND_ENABLEMENT = "
         SELECT plugin, package_version, previous_version, state, version, grants, settings, recording, purge_at, purged,
-            created_at, updated_at
+            on_failure, created_at, updated_at
         FROM plugin_enablements
         WHERE tenant = $1 AND plugin = $2";
     LIST_ENABLEMENTS = "
         SELECT plugin, package_version, previous_version, state, version, grants, settings, recording, purge_at, purged,
-            created_at, updated_at
+            on_failure, created_at, updated_at
         FROM plugin_enablements
         WHERE tenant = $1
         ORDER BY plugin
@@ -82,6 +83,7 @@ statements! {
             previous_settings = CASE WHEN plugin_enablements.package_version <> excluded.package_version
                 THEN plugin_enablements.settings ELSE plugin_enablements.previous_settings END
         WHERE plugin_enablements.version = excluded.version - 1 AND plugin_enablements.purged IS NULL";
+    SET_ON_FAILURE = "UPDATE plugin_enablements SET on_failure = $3 WHERE tenant = $1 AND plugin = $2";
     FIND_PREVIOUS = "
         SELECT previous_version, previous_grants, previous_settings
         FROM plugin_enablements
@@ -91,7 +93,7 @@ statements! {
         SET previous_version = NULL, previous_grants = NULL, previous_settings = NULL
         WHERE tenant = $1 AND plugin = $2";
     LIST_RUNNING = "
-        SELECT e.plugin, e.package_version, e.version, e.grants, e.settings, e.recording, p.digest
+        SELECT e.plugin, e.package_version, e.version, e.grants, e.settings, e.recording, e.on_failure, p.digest
         FROM plugin_enablements e
         JOIN plugin_packages p ON p.name = e.plugin AND p.version = e.package_version
         WHERE e.tenant = $1 AND e.state = 'enabled'
@@ -104,11 +106,13 @@ statements! {
         FROM tenants
         WHERE tenant = $1";
     INSERT_LOG = split(
-        "INSERT INTO plugin_log (tenant, plugin, id, at, point, level, code, message)
-        SELECT $1, $2, j.value ->> 0, $4, j.value ->> 1, j.value ->> 2, j.value ->> 3, j.value ->> 4
+        "INSERT INTO plugin_log (tenant, plugin, id, at, point, level, code, message, plugin_version, backtrace)
+        SELECT $1, $2, j.value ->> 0, $4, j.value ->> 1, j.value ->> 2, j.value ->> 3, j.value ->> 4, j.value ->> 5,
+            j.value ->> 6
         FROM json_each($3) j",
-        "INSERT INTO plugin_log (tenant, plugin, id, at, point, level, code, message)
-        SELECT $1, $2, j.value ->> 0, $4, j.value ->> 1, j.value ->> 2, j.value ->> 3, j.value ->> 4
+        "INSERT INTO plugin_log (tenant, plugin, id, at, point, level, code, message, plugin_version, backtrace)
+        SELECT $1, $2, j.value ->> 0, $4, j.value ->> 1, j.value ->> 2, j.value ->> 3, j.value ->> 4, j.value ->> 5,
+            j.value ->> 6
         FROM json_array_elements(CAST($3 AS JSON)) AS j(value)",
     );
     TRIM_LOG = "
@@ -116,17 +120,22 @@ statements! {
         WHERE tenant = $1 AND plugin = $2 AND id <= (
             SELECT id FROM plugin_log WHERE tenant = $1 AND plugin = $2 ORDER BY id DESC LIMIT 1 OFFSET $3)";
     LIST_LOG = "
-        SELECT id, at, point, level, code, message
+        SELECT id, at, point, level, code, message, plugin_version, backtrace
         FROM plugin_log
         WHERE tenant = $1 AND plugin = $2 AND id < $3
         ORDER BY id DESC
         LIMIT $4";
+    // Some of each extension point: one that always fails must not hide the others' failures. A log has a
+    // bounded number of lines, so that to rank them is no work.
     LAST_FAILURES = "
-        SELECT id, at, point, level, code, message
-        FROM plugin_log
-        WHERE tenant = $1 AND plugin = $2 AND level = 'failure'
-        ORDER BY id DESC
-        LIMIT $3";
+        SELECT id, at, point, level, code, message, plugin_version, backtrace
+        FROM (
+            SELECT id, at, point, level, code, message, plugin_version, backtrace,
+                ROW_NUMBER() OVER (PARTITION BY point ORDER BY id DESC) AS nth
+            FROM plugin_log
+            WHERE tenant = $1 AND plugin = $2 AND level = 'failure') ranked
+        WHERE nth <= $3
+        ORDER BY id DESC";
     ADD_DENIAL = "
         INSERT INTO plugin_denials (tenant, plugin, grant_name, function, count, last_at)
         VALUES ($1, $2, $3, $4, $5, $6)
@@ -186,6 +195,8 @@ pub struct Enablement {
     pub settings: Json<Value>,
     /// Which of its runs are recorded.
     pub recording: Json<RecordingRules>,
+    /// What the tenant has decided about saves whose hook fails.
+    pub on_failure: Json<HookModes>,
     /// When everything that it keeps is purged, if it is uninstalled.
     pub purge_at: Option<Timestamp>,
     /// What is purged so far, as JSON, once that has begun.
@@ -216,6 +227,7 @@ pub(crate) struct Running {
     pub(crate) grants: Json<Grants>,
     pub(crate) settings: String,
     pub(crate) recording: Json<RecordingRules>,
+    pub(crate) on_failure: Json<HookModes>,
     pub(crate) digest: String,
 }
 
@@ -259,6 +271,14 @@ pub struct LogLine {
     pub code: Option<String>,
     /// The text.
     pub message: String,
+    /// The version of the plugin that ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin_version: Option<String>,
+    /// The functions in which a guest broke off, the innermost first, at most 20. A component that was built
+    /// without names has numbers instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub backtrace: Option<Json<Vec<String>>>,
 }
 
 /// What a plugin was denied for want of a grant, since it was first enabled.
@@ -359,6 +379,16 @@ pub(crate) async fn put_enablement(tx: &mut Tx, tenant: &TenantId, row: &Enablem
     tx.insert_if_absent(PUT_ENABLEMENT, args).await
 }
 
+/// Writes what becomes of saves whose hook fails, from the same unit that writes the enablement.
+pub(crate) async fn set_on_failure(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    plugin: &str,
+    modes: &HookModes,
+) -> Result<()> {
+    tx.execute(SET_ON_FAILURE, args![tenant, plugin, serde_json::json!(modes)]).await.map(drop)
+}
+
 /// The plugins that run for a tenant, by name.
 pub(crate) async fn list_running(tx: &mut Tx, tenant: &TenantId) -> Result<Vec<Running>> {
     tx.fetch_all(LIST_RUNNING, args![tenant]).await
@@ -380,7 +410,11 @@ pub(crate) async fn append_log(
     let Some(first) = lines.first() else { return Ok(()) };
     let rows: Vec<Value> = lines
         .iter()
-        .map(|line| serde_json::json!([line.id, line.point, line.level, line.code, line.message]))
+        .map(|line| {
+            let LogLine { id, at: _, point, level, code, message, plugin_version, backtrace } = line;
+            let backtrace = backtrace.as_ref().map(|frames| serde_json::json!(frames.0).to_string());
+            serde_json::json!([id, point, level, code, message, plugin_version, backtrace])
+        })
         .collect();
     tx.execute(INSERT_LOG, args![tenant, plugin, Value::Array(rows), first.at]).await?;
     tx.execute(TRIM_LOG, args![tenant, plugin, keep]).await.map(drop)
@@ -397,7 +431,7 @@ pub(crate) async fn list_log(
     tx.fetch_all(LIST_LOG, args![tenant, plugin, before, limit]).await
 }
 
-/// The last failures of a plugin, the latest first.
+/// The last failures of a plugin, at most `limit` of each extension point, the latest first.
 pub(crate) async fn last_failures(
     tx: &mut Tx,
     tenant: &TenantId,

@@ -14,6 +14,7 @@ pub mod field_reader;
 pub mod field_value;
 pub mod freeze;
 pub mod grant;
+pub mod hook_modes;
 pub mod ids;
 pub mod import;
 pub mod manifest;

@@ -113,7 +113,8 @@ async fn sheet_text(
     Ok(([(header::CONTENT_TYPE, kind)], sheet.to_text(actor.locale)))
 }
 
-/// One plugin: its manifest, its state, its health and its last failures.
+/// One plugin: its manifest, its state, its limits, its health, its last failures and the events that it
+/// could not handle.
 #[utoipa::path(get, path = "/plugins/{name}", operation_id = "get_plugin", tag = "plugins",
     params(("name" = String, Path)),
     responses((status = 200, body = PluginDetails)))]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
-use crate::db::deliveries::{self, DeadRow};
+use crate::db::deliveries::{self, DeadHeadRow, DeadRow};
 use crate::db::lanes::{self, LaneRow};
 use crate::db::{Tx, backfills};
 use crate::domain::actor::{Actor, Locale};
@@ -51,6 +51,31 @@ pub struct DeadLetter {
     /// The event's body.
     #[schema(value_type = Object)]
     pub body: Value,
+}
+
+/// A dead letter as it is named beside a consumer's lane: without what the event says.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct DeadLetterHead {
+    /// The event's id, by which it is replayed or discarded.
+    pub event: String,
+    /// The event's name.
+    pub name: String,
+    /// What kind of record it is about.
+    pub subject_kind: String,
+    /// The record.
+    pub subject_id: String,
+    /// When it happened.
+    #[schema(value_type = String, format = DateTime)]
+    pub occurred_at: Timestamp,
+    /// How often it was tried.
+    pub attempts: i64,
+    /// Why the last attempt failed.
+    pub last_error: Option<String>,
+    /// The stable code of that.
+    pub last_error_code: Option<String>,
+    /// When the last attempt failed.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub failed_at: Option<Timestamp>,
 }
 
 /// How a consumer of events is doing.
@@ -137,6 +162,34 @@ pub async fn lane_status(core: &Core, actor: &Actor, consumer: &str) -> Result<O
         Some(row) => status_of(&mut reader, actor, row).await.map(Some),
         None => Ok(None),
     }
+}
+
+/// The latest dead letters of a consumer, at most `limit`. For use cases that have checked the actor.
+///
+/// # Errors
+/// Those of the database.
+pub async fn latest(core: &Core, actor: &Actor, consumer: &str, limit: i64) -> Result<Vec<DeadLetterHead>> {
+    let mut reader = core.db.read(&actor.tenant).await?;
+    let rows = deliveries::last_dead(&mut reader, (&actor.tenant, consumer), limit).await?;
+    rows.into_iter().map(|row| head_of(row, actor.locale)).collect()
+}
+
+fn head_of(row: DeadHeadRow, locale: Locale) -> Result<DeadLetterHead> {
+    let DeadHeadRow { event, attempts, last_error, failed_at, name, subject_kind, subject_id, occurred_at } =
+        row;
+    let (last_error, last_error_code) = told(last_error.as_deref(), locale)?;
+    let event = event.to_string();
+    Ok(DeadLetterHead {
+        event,
+        name,
+        subject_kind,
+        subject_id,
+        occurred_at,
+        attempts,
+        last_error,
+        last_error_code,
+        failed_at,
+    })
 }
 
 async fn status_of(tx: &mut Tx, actor: &Actor, row: LaneRow) -> Result<LaneStatus> {

@@ -30,6 +30,8 @@ pub(super) struct Health {
     pub(super) fuel_budget: u64,
     pub(super) in_a_row: u32,
     pub(super) open_until: Option<Timestamp>,
+    /// Saves that went on without it.
+    pub(super) passed_over: u64,
     pub(super) recent: Recent,
 }
 
@@ -121,6 +123,11 @@ impl Breakers {
             }
             opens
         })
+    }
+
+    /// Counts a save that went on although the hook had failed or was paused.
+    pub(super) fn passed_over(&self, key: Key) {
+        self.with(key, |health| health.passed_over += 1);
     }
 
     /// The counters of one extension point.

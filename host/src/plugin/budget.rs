@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::engine::Shape;
+use super::engine::{Shape, TICK};
 use super::invocation::LOG_LINES_MAX;
 use super::registry::Enabled;
-use crate::domain::manifest::{BudgetWish, Tier};
+use crate::domain::manifest::{BudgetWish, Manifest, Tier};
 use crate::domain::point::Point;
 use crate::ops::Core;
+use crate::ops::plugins::status::PointLimit;
 
 /// Bytes of documents and values that one invocation moves, both ways together.
 const BYTES_DEFAULT: usize = 32 << 20;
@@ -22,6 +23,9 @@ const ROWS_MAX: u32 = 100_000;
 const BYTES_MAX: usize = 256 << 20;
 const REQUESTS_MAX: u32 = 1_000;
 const LOG_LINES_CEILING: u32 = 1_000;
+
+/// Limits of an invocation, of which seven can be wished for.
+const LIMITS: usize = 11;
 
 /// What an invocation may use. A fuel unit is about one WebAssembly instruction;
 /// the same run always burns the same fuel.
@@ -74,6 +78,58 @@ impl Budget {
         }
         budget.lower(ceilings, Shape::of(tier).memory_bytes);
         budget
+    }
+
+    /// What limits a plugin at an extension point, and who says so, whether it has ever run or not.
+    pub(super) fn explain(manifest: &Manifest, point: Point, ceilings: &BudgetWish) -> Vec<PointLimit> {
+        let key = (manifest.tier, point);
+        let wish = manifest.budgets.get(&point);
+        let numbers =
+            |wish: Option<&BudgetWish>, ceilings: &BudgetWish| Self::of(key, 1, wish, ceilings).numbers();
+        let defaults = numbers(None, &BudgetWish::default());
+        let effective = numbers(wish, ceilings);
+        let asked = wish.map(wished).unwrap_or_default().into_iter().zip(wished(ceilings));
+        let limits = defaults.into_iter().zip(effective).zip(asked);
+        let limit = |(((limit, default), (_, effective)), (wish, ceiling))| PointLimit {
+            limit,
+            effective,
+            default,
+            wish,
+            ceiling,
+        };
+        limits.map(limit).collect()
+    }
+
+    /// All of it with names; those that can be wished for come first, in the order of [`wished`].
+    fn numbers(&self) -> [(&'static str, u64); LIMITS] {
+        let Self {
+            fuel,
+            ticks,
+            wall,
+            memory,
+            calls,
+            rows_read,
+            rows_written,
+            rows,
+            requests,
+            bytes,
+            log_lines,
+        } = *self;
+        let many = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        [
+            ("fuel", fuel),
+            ("memory_bytes", many(memory)),
+            ("calls", calls.into()),
+            ("rows", rows.into()),
+            ("bytes", many(bytes)),
+            ("outbound_requests", requests.into()),
+            ("log_lines", log_lines.into()),
+            ("rows_read", rows_read.into()),
+            ("rows_written", rows_written.into()),
+            ("cpu_ms", ms(TICK).saturating_mul(ticks)),
+            ("wall_ms", ms(wall)),
+        ]
     }
 
     fn default_of(point: Point) -> Self {
@@ -152,6 +208,15 @@ impl Budget {
     }
 }
 
+/// What a manifest wishes or an operator allows, in the order of [`Budget::numbers`].
+fn wished(wish: &BudgetWish) -> [Option<u64>; LIMITS] {
+    let BudgetWish { fuel, memory_bytes, calls, rows, bytes, outbound_requests, log_lines } = *wish;
+    let whole = |count: Option<u32>| count.map(u64::from);
+    let (calls, rows, log_lines) = (whole(calls), whole(rows), whole(log_lines));
+    let requests = whole(outbound_requests);
+    [fuel, memory_bytes, calls, rows, bytes, requests, log_lines, None, None, None, None]
+}
+
 /// How much more an interpreter is given for the same work; its time on the wall is everybody's.
 const fn slowness(tier: Tier) -> u64 {
     match tier {
@@ -192,6 +257,29 @@ mod tests {
         assert_eq!((capped.rows, capped.rows_read, capped.rows_written), (10, 10, 10));
         // A ceiling lowers what nobody has wished, too.
         assert_eq!(Budget::of((Tier::Compiled, Point::Jobs), 1, None, &ceilings).calls, 3);
+    }
+
+    #[test]
+    fn limits_are_explained_with_who_says_so() {
+        const WISHING: &str = r#"
+            name = "wishing"
+            version = "1.0.0"
+            publisher = "example"
+            description = { en = "p", zh-CN = "p" }
+            jobs = [{ name = "j", schedule = { daily = "03:30" } }]
+            budgets.jobs = { fuel = 8000000000, calls = 7 }
+        "#;
+        let wishing = Manifest::parse(WISHING).unwrap();
+        let ceilings = BudgetWish { fuel: Some(5_000_000_000), rows: Some(10), ..NONE };
+        let limits = Budget::explain(&wishing, Point::Jobs, &ceilings);
+        let of = |name: &str| limits.iter().find(|limit| limit.limit == name).unwrap();
+        let fuel = of("fuel");
+        assert_eq!((fuel.effective, fuel.default), (5_000_000_000, 4_000_000_000));
+        assert_eq!((fuel.wish, fuel.ceiling), (Some(8_000_000_000), Some(5_000_000_000)));
+        assert_eq!((of("calls").effective, of("calls").wish, of("calls").ceiling), (7, Some(7), None));
+        assert_eq!((of("rows").effective, of("rows").wish, of("rows").ceiling), (10, None, Some(10)));
+        assert_eq!((of("rows_read").effective, of("wall_ms").effective), (10, 30_000));
+        assert_eq!(limits.len(), LIMITS);
     }
 
     #[test]

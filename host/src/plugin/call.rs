@@ -1,12 +1,11 @@
 //! One call into a plugin: a fresh store, its limits, the call, and what came of it.
 
-use std::fmt::Write as _;
-
 use hospes_bindings::exports::hospes::plugin as exports;
 use hospes_bindings::hospes::plugin::types;
 use serde::{Deserialize, Serialize};
-use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime::{Store, Trap, UpdateDeadline};
 
+use super::backtrace::frames;
 use super::budget::Budget;
 use super::host::Abort;
 use super::invocation::{Invocation, Limits, clean};
@@ -20,8 +19,8 @@ use crate::texts;
 const HOSTCALL_BYTES_MAX: usize = 4 << 20;
 /// Resource handles of a guest; the contract has none, so this is only a net.
 const HANDLES_MAX: usize = 64;
-/// Bytes of a failure's description, with its backtrace.
-const DESCRIPTION_BYTES_MAX: usize = 4_096;
+/// Bytes of a failure's description.
+const DESCRIPTION_BYTES_MAX: usize = 1_024;
 
 /// What the store of a run holds, in production and in a replay.
 pub(super) trait Running: Send + 'static {
@@ -102,7 +101,7 @@ impl Answer {
 pub(super) enum Failure {
     /// The guest broke off or was stopped: a stable code, and a description for
     /// the tenant's administrator.
-    Stopped { code: FailureCode, message: String, details: String },
+    Stopped { code: FailureCode, message: String, details: Box<Details> },
     /// The guest refuses, in its own words.
     Refused(types::Error),
     /// A hook's veto.
@@ -111,6 +110,32 @@ pub(super) enum Failure {
     Stale,
     /// The host itself failed.
     Host(Error),
+}
+
+/// A failure as the tenant's administrator is told of it.
+#[derive(Clone, Debug)]
+pub(super) struct Details {
+    pub(super) description: String,
+    /// The guest's functions, the innermost first; empty if it was not in one of them.
+    pub(super) backtrace: Vec<String>,
+}
+
+impl Details {
+    /// A failure outside of the guest's code.
+    pub(super) fn plain(description: &str) -> Box<Self> {
+        let description = clean(description, DESCRIPTION_BYTES_MAX);
+        Box::new(Self { description, backtrace: Vec::new() })
+    }
+
+    fn of(error: &wasmtime::Error) -> Box<Self> {
+        Box::new(Self { backtrace: frames(error), ..*Self::plain(&error.root_cause().to_string()) })
+    }
+
+    /// All of it as a text of several lines.
+    pub(super) fn to_text(&self) -> String {
+        let Self { description, backtrace } = self;
+        backtrace.iter().fold(description.clone(), |text, frame| text + "\n  in " + frame)
+    }
 }
 
 /// Runs `call` in a fresh instance. The invocation comes back with what it has
@@ -145,7 +170,11 @@ pub(super) async fn drive<T: Running>(
     let outcome = outcome.unwrap_or_else(|_elapsed| {
         let ms = budget.wall.as_millis().to_string();
         let message = format!("it took longer than {ms} ms");
-        Err(Failure::Stopped { code: FailureCode::Deadline { ms }, details: message.clone(), message })
+        Err(Failure::Stopped {
+            code: FailureCode::Deadline { ms },
+            details: Details::plain(&message),
+            message,
+        })
     });
     // The store goes away with its instance, whatever state that is in.
     (store.into_data(), left, outcome)
@@ -253,7 +282,7 @@ fn refused(told: types::Error) -> Failure {
     let types::Error::Unavailable(what) = told else { return Failure::Refused(told) };
     let reason = clean(&what, 500);
     let code = FailureCode::Unavailable { reason: reason.clone() };
-    Failure::Stopped { message: texts::say(Locale::En, &code), code, details: reason }
+    Failure::Stopped { message: texts::say(Locale::En, &code), code, details: Details::plain(&reason) }
 }
 
 /// What a failed call means. Every kind has a code that partners may rely on.
@@ -266,7 +295,7 @@ fn classify(budget: &Budget, met: Option<&'static str>, error: &wasmtime::Error)
             return Failure::Stopped {
                 message: texts::say(Locale::En, &code),
                 code,
-                details: describe(error),
+                details: Details::of(error),
             };
         }
         Some(Abort::Misuse(_)) | None => {}
@@ -284,14 +313,5 @@ fn classify(budget: &Budget, met: Option<&'static str>, error: &wasmtime::Error)
         }
         (None, None) => FailureCode::Trap { reason: reason() },
     };
-    Failure::Stopped { message: texts::say(Locale::En, &code), code, details: describe(error) }
-}
-
-/// The failure with the guest's backtrace, names demangled.
-fn describe(error: &wasmtime::Error) -> String {
-    let mut text = error.root_cause().to_string();
-    if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
-        write!(text, "\n{backtrace}").expect("writing to a string cannot fail");
-    }
-    clean(&text, DESCRIPTION_BYTES_MAX)
+    Failure::Stopped { message: texts::say(Locale::En, &code), code, details: Details::of(error) }
 }

@@ -17,6 +17,7 @@ use wasmtime::{
     Strategy, VariableOperatorCost, WasmBacktraceDetails,
 };
 
+use super::backtrace;
 use super::host::wasi;
 use super::invocation::Invocation;
 use super::registry;
@@ -274,7 +275,7 @@ fn profile() -> Config {
         .async_stack_size(FIBER_STACK_BYTES)
         .async_stack_zeroing(true)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
-        .wasm_backtrace_max_frames(NonZeroUsize::new(20))
+        .wasm_backtrace_max_frames(NonZeroUsize::new(backtrace::FRAMES_MAX))
         .concurrency_support(false)
         .shared_memory(false)
         .wasm_threads(false)

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::PluginHost;
 use super::budget::Budget;
 use super::buffer::Buffer;
-use super::call::{Answer, Call, Failure, invoke};
+use super::call::{Answer, Call, Details, Failure, invoke};
 use super::host::{Abort, Answered, Refusal, parse_document};
 use super::invocation::Invocation;
 use super::registry::Enabled;
@@ -87,7 +87,7 @@ impl PluginHost {
         let answered = match outcome.and_then(|answer| read(&callee, function, answer)) {
             Ok(output) => {
                 let Invocation { core, enabled, buffer, log, .. } = invocation;
-                let fresh = lines(&core, &log, Point::Functions);
+                let fresh = lines(&core, &enabled, &log, Point::Functions);
                 caller.buffer.take_callee(enabled, buffer, fresh);
                 Ok(output)
             }
@@ -170,7 +170,7 @@ fn keep_reads(
     (callee, before): (Invocation, Option<Buffer>),
 ) -> Result<(), Refusal> {
     let Invocation { core, enabled, buffer, log, .. } = callee;
-    let fresh = lines(&core, &log, Point::Functions);
+    let fresh = lines(&core, &enabled, &log, Point::Functions);
     caller.buffer.take_reads(enabled, (before, buffer), fresh).map_err(Refusal::from)
 }
 
@@ -189,6 +189,6 @@ fn read(callee: &Enabled, function: &str, answer: Answer) -> Result<String, Fail
     });
     checked.map(|()| output).map_err(|reason| {
         let code = FailureCode::Outcome { reason: reason.clone() };
-        Failure::Stopped { message: texts::say(Locale::En, &code), code, details: reason }
+        Failure::Stopped { message: texts::say(Locale::En, &code), code, details: Details::plain(&reason) }
     })
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hospes_bindings::exports::hospes::plugin::hooks as contract;
+use metrics::counter;
 use serde_json::Value;
 
 use super::PluginHost;
@@ -16,6 +17,7 @@ use crate::domain::manifest::{EntityKind, OnFailure};
 use crate::domain::point::Point;
 use crate::domain::sight::{Closed, Sight};
 use crate::error::{Error, Result};
+use crate::metrics::{PLUGIN_PASSED_OVER, plugin_label};
 use crate::ops::plugins::{HookedEntity, Save};
 use crate::texts;
 
@@ -55,12 +57,29 @@ impl PluginHost {
             match self.run_hook(&user, enabled, (&sight, call)).await {
                 Ok(None) => {}
                 Ok(Some(patch)) => merge(&mut after, patch),
-                Err(error) if is_veto(&error) || hook.on_failure == OnFailure::Refuse => return Err(error),
-                // The manifest says that a failing hook lets the save through; it is in the plugin's log.
-                Err(error) => tracing::debug!(%error, plugin = %enabled.plugin, "a hook was passed over"),
+                Err(error) if is_veto(&error) => return Err(error),
+                Err(error) => match enabled.on_failure.of(hook) {
+                    OnFailure::Refuse => return Err(error),
+                    OnFailure::Allow => self.pass_over(enabled, kind, &error),
+                },
             }
         }
         Ok(after)
+    }
+
+    /// Lets a save through without the opinion of a hook that has failed, and leaves traces of it. The
+    /// failure itself is in the plugin's log.
+    fn pass_over(&self, enabled: &Enabled, kind: EntityKind, error: &Error) {
+        let Enabled { tenant, plugin, .. } = enabled;
+        let entity = kind.as_str();
+        counter!(PLUGIN_PASSED_OVER, "plugin" => plugin_label(plugin), "entity" => entity).increment(1);
+        self.breakers.passed_over((tenant.clone(), Arc::clone(plugin), Point::Hooks));
+        if matches!(error, Error::PluginFailed { code: FailureCode::Paused, .. }) {
+            // Its pause was told once; every save meanwhile is counted.
+            tracing::debug!(%tenant, %plugin, entity, "a save goes on without a hook that is paused");
+        } else {
+            tracing::warn!(%tenant, %plugin, entity, %error, "a save goes on without a hook that has failed");
+        }
     }
 
     async fn run_hook(

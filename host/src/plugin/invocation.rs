@@ -48,6 +48,15 @@ pub(super) struct Line {
     pub(super) level: &'static str,
     pub(super) code: Option<&'static str>,
     pub(super) message: String,
+    /// The guest's functions of a failure, the innermost first.
+    pub(super) backtrace: Vec<String>,
+}
+
+impl Line {
+    /// What the host says about a run that failed.
+    pub(super) const fn failure(code: &'static str, message: String, backtrace: Vec<String>) -> Self {
+        Self { level: "failure", code: Some(code), message, backtrace }
+    }
 }
 
 /// The lines of one invocation.
@@ -76,7 +85,8 @@ impl Log {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }
-        self.lines.push(Line { level, code, message: clean(message, LOG_LINE_BYTES_MAX) });
+        let message = clean(message, LOG_LINE_BYTES_MAX);
+        self.lines.push(Line { level, code, message, backtrace: Vec::new() });
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod actions;
 mod artifact;
+mod backtrace;
 mod breaker;
 mod budget;
 mod buffer;
@@ -52,11 +53,14 @@ use crate::domain::actor::Actor;
 use crate::domain::customer::Customer;
 use crate::domain::event::Subject;
 use crate::domain::ids::TenantId;
+use crate::domain::manifest::Manifest;
+use crate::domain::point::Point;
 use crate::error::{Error, Result};
 use crate::ops::Core;
 use crate::ops::plugins::recordings::Taken;
 use crate::ops::plugins::routes::{PluginRoutes, RouteRequest, RouteResponse};
 use crate::ops::plugins::scoring::Score;
+use crate::ops::plugins::status::PointLimit;
 use crate::ops::plugins::steps::{StepAck, StepOutcome, StepRequest};
 use crate::ops::plugins::usage::UsageRow;
 use crate::ops::plugins::{
@@ -64,6 +68,7 @@ use crate::ops::plugins::{
     PointHealth, Save, Switch,
 };
 use breaker::Breakers;
+use budget::Budget;
 use gate::Gate;
 use meter::Meter;
 use recorder::Recorder;
@@ -256,6 +261,10 @@ impl Plugins for PluginHost {
 
     fn take_recordings(&self) -> Taken {
         self.recorder.take()
+    }
+
+    fn limits(&self, manifest: &Manifest, point: Point) -> Result<Vec<PointLimit>> {
+        Ok(Budget::explain(manifest, point, &self.core()?.ceilings))
     }
 
     fn health(&self, tenant: &TenantId, plugin: &str) -> Vec<PointHealth> {

@@ -23,6 +23,7 @@ use crate::db::{Db, Tx, models};
 use crate::domain::actor::{Actor, Locale};
 use crate::domain::code::{FaultCode, RecordKind};
 use crate::domain::grant::{Grant, Grants};
+use crate::domain::hook_modes::HookModes;
 use crate::domain::ids::TenantId;
 use crate::domain::manifest::{Manifest, Tier};
 use crate::domain::permission::Permission;
@@ -161,6 +162,8 @@ pub(super) struct Enabled {
     pub(super) settings: Arc<str>,
     /// Which of its runs are recorded.
     pub(super) recording: RecordingRules,
+    /// What the tenant has decided about saves whose hook fails.
+    pub(super) on_failure: HookModes,
     pub(super) facts: Arc<Facts>,
     pub(super) home: Arc<Home>,
     /// What runs beside it, with its effects discarded.
@@ -308,6 +311,7 @@ impl Registry {
                 grants,
                 settings: row.settings.into(),
                 recording: row.recording.0,
+                on_failure: row.on_failure.0,
                 facts,
                 home: Arc::clone(&home),
             }));
@@ -337,6 +341,7 @@ impl Registry {
             settings: settings.into(),
             // Its effects are never real, so that there is nothing to explain with a recording.
             recording: RecordingRules::default(),
+            on_failure: HookModes::default(),
             facts,
             home: Arc::clone(home),
             shadow: None,
@@ -375,6 +380,7 @@ impl Registry {
             permissions: Arc::new([]),
             settings: "{}".into(),
             recording: RecordingRules::default(),
+            on_failure: HookModes::default(),
             facts,
             home: Arc::new(home),
             shadow: None,

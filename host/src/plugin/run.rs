@@ -9,12 +9,13 @@ use metrics::{counter, histogram};
 
 use super::PluginHost;
 use super::buffer::Buffer;
-use super::call::{Answer, Call, Failure, invoke};
+use super::call::{Answer, Call, Details, Failure, invoke};
 use super::commit::{Commit, is_stale};
 use super::gate::Refused;
 use super::invocation::{Beginning, Invocation, Line, Log};
 use super::registry::Enabled;
 use super::shadow::Told;
+use crate::db::Json;
 use crate::db::plugins::{LogLine, add_denials, append_log};
 use crate::domain::actor::{Actor, Cause, Principal};
 use crate::domain::code::FailureCode;
@@ -22,7 +23,8 @@ use crate::domain::ids::{LogId, TenantId};
 use crate::domain::permission::{Permission, Role};
 use crate::domain::point::Point;
 use crate::error::{Error, Fault, Result};
-use crate::metrics::{PLUGIN_CALLS, PLUGIN_FUEL, PLUGIN_RERUNS, PLUGIN_SECONDS};
+use crate::metrics::{PLUGIN_CALLS, PLUGIN_FUEL, PLUGIN_RERUNS, PLUGIN_SECONDS, plugin_label};
+use crate::ops::Core;
 use crate::ops::plugins::{Ack, Denial, PointHealth};
 
 /// How often an invocation is run: once, and again after a conflict.
@@ -134,7 +136,7 @@ impl PluginHost {
         effects: &Effects,
     ) -> Result<Option<Commit>> {
         let Invocation { core, enabled, buffer, log, now, point, .. } = invocation;
-        let lines = lines(&core, &log, point);
+        let lines = lines(&core, &enabled, &log, point);
         let ack = match effects {
             Effects::None => None,
             Effects::Commit(ack) => ack(answer),
@@ -154,7 +156,7 @@ impl PluginHost {
 
     /// Counts a conflict, after which the invocation runs again if it still may.
     pub(super) async fn note_rerun(&self, enabled: &Enabled) -> Result<()> {
-        counter!(PLUGIN_RERUNS, "plugin" => Arc::clone(&enabled.plugin)).increment(1);
+        counter!(PLUGIN_RERUNS, "plugin" => plugin_label(&enabled.plugin)).increment(1);
         self.still_enabled(enabled).await
     }
 
@@ -180,12 +182,13 @@ impl PluginHost {
         let key = (enabled.tenant.clone(), Arc::clone(&enabled.plugin), point);
         let error = match failure {
             Failure::Stopped { code, message, details } => {
-                log.lines.push(Line { level: "failure", code: Some(code.as_str()), message: details });
+                let Details { description, backtrace } = *details;
+                log.lines.push(Line::failure(code.as_str(), description, backtrace));
                 if self.breakers.failed(key, usage, now) && has_breaker(point) {
                     let seconds = super::breaker::OPEN_SECONDS;
                     let message =
                         format!("{} is paused for {seconds} s after repeated failures", point.as_str());
-                    log.lines.push(Line { level: "failure", code: Some("paused"), message });
+                    log.lines.push(Line::failure("paused", message, Vec::new()));
                 }
                 tracing::warn!(tenant = %enabled.tenant, plugin, point = point.as_str(), %code, "a plugin failed");
                 Error::PluginFailed { plugin, code, message }
@@ -201,7 +204,7 @@ impl PluginHost {
             Failure::Host(error) => error,
             Failure::Stale => Error::unavailable("a conflict"),
         };
-        self.write_log(&enabled, lines(&core, &log, point)).await;
+        self.write_log(&enabled, lines(&core, &enabled, &log, point)).await;
         self.write_callee_logs(buffer).await;
         error
     }
@@ -239,7 +242,7 @@ impl PluginHost {
         let Ok(core) = self.core() else { return };
         let mut log = Log::default();
         log.push("failure", Some(code), message);
-        self.write_log(enabled, lines(&core, &log, point)).await;
+        self.write_log(enabled, lines(&core, enabled, &log, point)).await;
     }
 
     /// Counts what was refused. Many refusals become few rows; the plugin's resource adds those that
@@ -297,10 +300,10 @@ impl PluginHost {
                 (invocation.enabled.tenant.clone(), Arc::clone(&invocation.enabled.plugin), invocation.point);
             self.breakers.finished(key, usage);
         }
-        let name = || Arc::clone(plugin);
-        counter!(PLUGIN_CALLS, "plugin" => name(), "point" => point, "outcome" => outcome).increment(1);
-        counter!(PLUGIN_FUEL, "plugin" => name(), "point" => point).increment(usage.fuel);
-        histogram!(PLUGIN_SECONDS, "plugin" => name(), "point" => point)
+        let name = plugin_label(plugin);
+        counter!(PLUGIN_CALLS, "plugin" => name.clone(), "point" => point, "outcome" => outcome).increment(1);
+        counter!(PLUGIN_FUEL, "plugin" => name.clone(), "point" => point).increment(usage.fuel);
+        histogram!(PLUGIN_SECONDS, "plugin" => name, "point" => point)
             .record(Duration::from_micros(usage.micros).as_secs_f64());
     }
 
@@ -319,10 +322,11 @@ impl PluginHost {
                 p50_us,
                 p99_us,
                 fuel_budget: health.fuel_budget,
+                passed_over: health.passed_over,
                 paused_until: health.open_until.filter(|_| has_breaker(*point)),
             }
         });
-        points.filter(|health| health.runs > 0).collect()
+        points.filter(|health| health.runs > 0 || health.passed_over > 0).collect()
     }
 }
 
@@ -341,23 +345,26 @@ fn has_breaker(point: Point) -> bool {
     !matches!(point, Point::Events | Point::Jobs)
 }
 
-pub(super) fn lines(core: &crate::ops::Core, log: &Log, point: Point) -> Vec<LogLine> {
+/// The lines of a run as they are kept.
+pub(super) fn lines(core: &Core, enabled: &Enabled, log: &Log, point: Point) -> Vec<LogLine> {
     if log.lines.is_empty() && log.dropped == 0 {
         return Vec::new();
     }
     let now = core.now();
-    let line = |level: &str, code: Option<&str>, message: &str| LogLine {
+    let line = |line: &Line| LogLine {
         id: LogId::new(&*core.ids, now),
         at: now,
         point: point.as_str().to_owned(),
-        level: level.to_owned(),
-        code: code.map(str::to_owned),
-        message: message.to_owned(),
+        level: line.level.to_owned(),
+        code: line.code.map(str::to_owned),
+        message: line.message.clone(),
+        plugin_version: Some(enabled.package_version.clone()),
+        backtrace: (!line.backtrace.is_empty()).then(|| Json(line.backtrace.clone())),
     };
-    let mut lines: Vec<LogLine> =
-        log.lines.iter().map(|one| line(one.level, one.code, &one.message)).collect();
+    let mut lines: Vec<LogLine> = log.lines.iter().map(line).collect();
     if log.dropped > 0 {
-        lines.push(line("warn", Some("log_limit"), &format!("{} more lines were dropped", log.dropped)));
+        let message = format!("{} more lines were dropped", log.dropped);
+        lines.push(line(&Line { level: "warn", code: Some("log_limit"), message, backtrace: Vec::new() }));
     }
     lines
 }

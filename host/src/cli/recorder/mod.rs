@@ -60,7 +60,7 @@ async fn record(core: &Core, actor: &Actor, name: &str, rules: &[Rule]) -> Outco
     let mut recording = now.recording.0;
     if !rules.is_empty() {
         recording.0.extend(rules.iter().map(|Rule(point, keep)| (*point, *keep)));
-        let patch = EnablementPatch { grants: None, settings: None, recording: Some(recording) };
+        let patch = EnablementPatch { recording: Some(recording), ..EnablementPatch::default() };
         recording = enablement::change(core, actor, name, patch, Some(now.version)).await?.recording.0;
     }
     Point::ALL.iter().try_for_each(|point| say(format_args!("{point}={}", recording.of(*point))))

@@ -8,10 +8,11 @@ use super::records::EntityKind;
 use crate::domain::permission::Role;
 
 /// What a failing hook does to the save.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
-    /// It stops the save.
+    /// It stops the save. So it is if a manifest does not say: a rule that nobody has checked is not kept.
+    #[default]
     Refuse,
     /// It lets the save through.
     Allow,
@@ -33,7 +34,8 @@ impl OnFailure {
 pub struct Hook {
     /// Whose save.
     pub entity: EntityKind,
-    /// What happens if it fails.
+    /// What happens if it fails, or is paused after failures.
+    #[serde(default)]
     pub on_failure: OnFailure,
 }
 

@@ -9,7 +9,7 @@ use crate::domain::grant::Grant;
 use crate::domain::permission::Role;
 
 /// A core record that plugins work with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EntityKind {
     /// A customer.

@@ -148,3 +148,12 @@ fn a_budget_for_what_is_not_declared_is_refused() {
     let faults = Manifest::parse(&format!("{COFFEE}\n[budgets.panels]\ncalls = 1")).unwrap_err();
     assert_eq!((faults[0].pointer.as_str(), faults[0].code.as_ref()), ("/budgets/panels", "idle"));
 }
+
+#[test]
+fn a_hook_that_does_not_say_what_happens_if_it_fails_refuses_the_save() {
+    let grant = "[[grants]]\nname = \"hooks:customer\"\nreason = { en = \"Looks.\", zh-CN = \"查看。\" }\n";
+    let manifest =
+        |hook: &str| Manifest::parse(&format!("{COFFEE}\n{grant}[[hooks]]\nentity = \"customer\"\n{hook}"));
+    assert_eq!(manifest("").unwrap().hooks[0].on_failure, OnFailure::Refuse);
+    assert_eq!(manifest("on_failure = \"allow\"").unwrap().hooks[0].on_failure, OnFailure::Allow);
+}

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::sheet::{InstallSheet, opens};
+use super::status::{self, EventsStatus, HookStatus, PointLimits};
 use super::trust::{Signer, StoppedVersion};
 use super::upgrade::{self, Upgrade};
 use super::{Denial, PointHealth, packages, trust};
@@ -15,14 +16,16 @@ use crate::db::schedules::{self, DueRow};
 use crate::domain::actor::{Actor, Locale};
 use crate::domain::code::RecordKind;
 use crate::domain::grant::{Grant, Granted};
+use crate::domain::hook_modes::HookModes;
+use crate::domain::ids::TenantId;
 use crate::domain::manifest::{CatchUp, EntityKind, Job, Sbom, Schedule};
 use crate::domain::permission::{Permission, Role};
 use crate::domain::recording::RecordingRules;
 use crate::error::{Error, Result};
 use crate::ops::{self, Core};
 
-/// Failures that a plugin's status shows.
-const FAILURES_SHOWN: i64 = 10;
+/// Failures of each extension point that a plugin's status shows.
+const FAILURES_SHOWN: i64 = 5;
 
 /// What a plugin asks for, and why.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -111,6 +114,9 @@ pub struct EnablementView {
     /// Which of its runs are recorded, by extension point; what is left out is off.
     #[schema(value_type = Object)]
     pub recording: RecordingRules,
+    /// What the tenant has decided about saves whose hook fails, by the record that is saved.
+    #[schema(value_type = Object)]
+    pub on_failure: HookModes,
     /// When everything that it keeps for the tenant is purged, because it is uninstalled.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub purge_at: Option<Timestamp>,
@@ -135,6 +141,7 @@ impl From<Enablement> for EnablementView {
             grants: row.grants.0.with_parameters().collect(),
             settings: row.settings.0,
             recording: row.recording.0,
+            on_failure: row.on_failure.0,
             purge_at: row.purge_at,
             purging: row.purged.is_some(),
             created_at: row.created_at,
@@ -170,9 +177,16 @@ pub struct PluginDetails {
     pub collections: Vec<String>,
     /// Its scheduled work.
     pub jobs: Vec<JobView>,
+    /// What a run of each extension point may use.
+    pub limits: Vec<PointLimits>,
+    /// Its hooks, and what becomes of a save if they fail.
+    pub hooks: Vec<HookStatus>,
+    /// How it keeps up with its events, for those who may see the lanes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events_status: Option<EventsStatus>,
     /// How its extension points have fared in this process.
     pub health: Vec<PointHealth>,
-    /// Its last failures, the latest first, with the guest's backtrace.
+    /// Its last failures with the guest's backtrace, at most five of each extension point, the latest first.
     pub last_failures: Vec<LogLine>,
     /// What it was refused for want of a grant.
     pub denials: Vec<Denial>,
@@ -240,17 +254,14 @@ pub async fn find(core: &Core, actor: &Actor, name: &str) -> Result<PluginDetail
     let mut reader = core.db.read_host().await?;
     let versions = plugins::versions_of(&mut reader, name).await?;
     drop(reader);
-    let mut reader = core.db.read(&actor.tenant).await?;
-    let row = plugins::find_enablement(&mut reader, &actor.tenant, name).await?;
-    let last_failures = plugins::last_failures(&mut reader, &actor.tenant, name, FAILURES_SHOWN).await?;
-    let denials = plugins::list_denials(&mut reader, &actor.tenant, name).await?;
-    let due = schedules::of_plugin(&mut reader, &actor.tenant, name).await?;
-    drop(reader);
+    let Kept { row, last_failures, denials, due } = kept(core, &actor.tenant, name).await?;
+    let events_status = status::events(core, actor, name).await?;
     let stopped = trust::stops(core, name).await?;
     let upgrade = match row.as_ref().filter(|row| row.state == "enabled") {
         Some(row) => upgrade::of(core, &versions, &row.package_version).await?,
         None => None,
     };
+    let decided = row.as_ref().map(|row| row.on_failure.0.clone());
     let (summary, package) =
         summary(versions, row, actor.locale).ok_or_else(|| Error::not_found(RecordKind::Plugin, name))?;
     let signed_by = trust::signers(core, name, &package.version).await?;
@@ -262,7 +273,12 @@ pub async fn find(core: &Core, actor: &Actor, name: &str) -> Result<PluginDetail
         roles: action.roles.clone(),
         input: action.input.clone(),
     };
+    let limits = status::limits(core, &manifest, &package.exports.0)?;
+    let hooks = status::hooks(&manifest, decided.as_ref());
     Ok(PluginDetails {
+        limits,
+        hooks,
+        events_status,
         digest: package.digest,
         size: package.size,
         imports: package.imports.0,
@@ -282,6 +298,24 @@ pub async fn find(core: &Core, actor: &Actor, name: &str) -> Result<PluginDetail
         upgrade,
         summary,
         last_failures,
+    })
+}
+
+/// What is kept of a plugin for a tenant.
+struct Kept {
+    row: Option<Enablement>,
+    last_failures: Vec<LogLine>,
+    denials: Vec<Denial>,
+    due: Vec<DueRow>,
+}
+
+async fn kept(core: &Core, tenant: &TenantId, name: &str) -> Result<Kept> {
+    let mut reader = core.db.read(tenant).await?;
+    Ok(Kept {
+        row: plugins::find_enablement(&mut reader, tenant, name).await?,
+        last_failures: plugins::last_failures(&mut reader, tenant, name, FAILURES_SHOWN).await?,
+        denials: plugins::list_denials(&mut reader, tenant, name).await?,
+        due: schedules::of_plugin(&mut reader, tenant, name).await?,
     })
 }
 

@@ -21,6 +21,7 @@ use crate::domain::check::Faults;
 use crate::domain::code::{FaultCode, Reason, RecordKind};
 use crate::domain::field::{FieldDeclaration, FieldEntity, FieldType, Label};
 use crate::domain::grant::Grants;
+use crate::domain::hook_modes::HookModes;
 use crate::domain::ids::TenantId;
 use crate::domain::manifest::{EntityKind, Field, Job, Manifest, ScalarType};
 use crate::domain::parameters::GrantRequest;
@@ -54,7 +55,7 @@ pub struct NewEnablement {
 }
 
 /// How to change an enabled plugin; what is absent stays.
-#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnablementPatch {
     /// What it may do from now on.
@@ -67,6 +68,10 @@ pub struct EnablementPatch {
     /// of every hundred), `sample:5%` or `all`. An extension point that is left out is off.
     #[schema(value_type = Option<Object>)]
     pub recording: Option<RecordingRules>,
+    /// What becomes of saves whose hook fails or is paused from now on, by the record that is saved:
+    /// `refuse` or `allow`. For a record that is left out, what the manifest says.
+    #[schema(value_type = Option<Object>)]
+    pub on_failure: Option<HookModes>,
 }
 
 /// Everything that one transaction writes.
@@ -146,7 +151,8 @@ async fn check_freeze(core: &Core, actor: &Actor, plugin: &str, from: Option<&st
 ///
 /// # Errors
 /// As for [`enable`]; `NotFound` if it was never enabled, `VersionMismatch` if the
-/// row is not at `expected`; `Refused` to record on a server that keeps no secrets.
+/// row is not at `expected`; `Refused` to record on a server that keeps no secrets; `Invalid` for a decision
+/// about a hook that the plugin does not have.
 pub async fn change(
     core: &Core,
     actor: &Actor,
@@ -171,6 +177,8 @@ pub async fn change(
     }
     let settings = check_settings(&manifest, settings, &mut faults)?;
     let recording = patch.recording.unwrap_or(before.recording.0);
+    let on_failure = patch.on_failure;
+    on_failure.iter().for_each(|modes| check_hooks(&manifest, modes, &mut faults));
     if recording.keeps() {
         recordings::check_key(core)?;
     }
@@ -188,10 +196,20 @@ pub async fn change(
         purge_at: before.purge_at,
         at: core.now(),
     };
-    let prepared = prepare(core, actor, (row, manifest), ("plugin.configure", false)).await?;
-    core.db.write(&actor.tenant, prepared, |tx, prepared| Box::pin(apply(tx, prepared))).await?;
+    let mut prepared = prepare(core, actor, (row, manifest), ("plugin.configure", false)).await?;
+    if let Some(modes) = &on_failure {
+        prepared.audit.changes["on_failure"] = json!(modes);
+    }
+    let state = (prepared, on_failure);
+    core.db.write(&actor.tenant, state, |tx, state| Box::pin(apply_change(tx, state))).await?;
     core.plugins()?.changed(&actor.tenant, plugin).await;
     find(core, actor, plugin).await
+}
+
+async fn apply_change(tx: &mut Tx, (prepared, on_failure): &(Prepared, Option<HookModes>)) -> Result<()> {
+    apply(tx, prepared).await?;
+    let Some(modes) = on_failure else { return Ok(()) };
+    plugins::set_on_failure(tx, &prepared.actor.tenant, &prepared.row.plugin, modes).await
 }
 
 /// What the tenant had enabled before, if there is a way back to it.
@@ -338,6 +356,15 @@ fn check_grants(manifest: &Manifest, granted: Vec<GrantRequest>, faults: &mut Ve
     }
     faults.append(&mut wrong.into_vec());
     grants
+}
+
+/// Nothing is decided about a hook that the plugin does not have.
+fn check_hooks(manifest: &Manifest, modes: &HookModes, faults: &mut Vec<Fault>) {
+    let is_hook = |entity: EntityKind| manifest.hooks.iter().any(|hook| hook.entity == entity);
+    for entity in modes.0.keys().filter(|entity| !is_hook(**entity)) {
+        let code = FaultCode::NotAskedFor { grant: entity.hook_grant().to_string() };
+        faults.push(Fault::plain(format!("/on_failure/{}", entity.as_str()), code));
+    }
 }
 
 fn check_settings(manifest: &Manifest, mut settings: Value, faults: &mut Vec<Fault>) -> Result<Value> {

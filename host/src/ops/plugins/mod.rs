@@ -18,6 +18,7 @@ pub mod scoring;
 pub mod shadow;
 pub mod sheet;
 mod sheet_text;
+pub mod status;
 pub mod steps;
 pub mod trust;
 pub mod uninstall;
@@ -40,6 +41,7 @@ use crate::domain::event::Subject;
 use crate::domain::grant::Grants;
 use crate::domain::ids::{EventId, TenantId};
 use crate::domain::manifest::Manifest;
+use crate::domain::point::Point;
 use crate::domain::recording::RecordingRules;
 use crate::error::Result;
 use routes::{PluginRoutes, RouteRequest, RouteResponse};
@@ -192,6 +194,8 @@ pub struct PointHealth {
     pub p99_us: u32,
     /// Fuel that the last run might have burnt.
     pub fuel_budget: u64,
+    /// Saves that went on without it, because it had failed or was paused, and lets saves through then.
+    pub passed_over: u64,
     /// Until when it is not called after repeated failures.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub paused_until: Option<Timestamp>,
@@ -347,6 +351,12 @@ pub trait Plugins: Send + Sync + 'static {
 
     /// What was recorded on this server and is not kept yet; whoever takes it must keep it.
     fn take_recordings(&self) -> recordings::Taken;
+
+    /// What limits a plugin of this manifest at an extension point.
+    ///
+    /// # Errors
+    /// `Unavailable` while the server stops.
+    fn limits(&self, manifest: &Manifest, point: Point) -> Result<Vec<status::PointLimit>>;
 
     /// How the extension points of a plugin have fared in this process.
     fn health(&self, tenant: &TenantId, plugin: &str) -> Vec<PointHealth>;

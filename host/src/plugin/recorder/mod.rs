@@ -174,7 +174,7 @@ fn made(
         calls: tape.calls,
         outcome: Outcome::of(outcome)?,
         details: match outcome {
-            Err(Failure::Stopped { details, .. }) => Some(details.clone()),
+            Err(Failure::Stopped { details, .. }) => Some(details.to_text()),
             Err(_) | Ok(_) => None,
         },
         fuel: invocation.usage.fuel,

@@ -203,6 +203,6 @@ impl Running for Player {
     }
 
     fn broke_off(&mut self, error: &wasmtime::Error) {
-        self.frames = super::profile::frames(error);
+        self.frames = crate::plugin::backtrace::frames(error);
     }
 }

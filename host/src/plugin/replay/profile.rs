@@ -9,7 +9,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use wasmtime::WasmBacktrace;
 
 use super::{Replay, Replayed};
 use crate::error::Result;
@@ -70,13 +69,4 @@ impl Replay {
         });
         Ok(FuelProfile { fuel, samples: met, functions })
     }
-}
-
-/// The functions in which a guest broke off, the innermost first.
-pub(super) fn frames(error: &wasmtime::Error) -> Vec<String> {
-    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
-    // The engine prints names as people write them, one line a frame: `0: 0x5c - module!function`.
-    let printed = backtrace.to_string();
-    let names = printed.lines().filter_map(|line| line.split_once(" - ")?.1.split_once('!'));
-    names.map(|(_module, name)| name.trim().to_owned()).collect()
 }
