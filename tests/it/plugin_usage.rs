@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hospes::domain::permission::Role;
-use hospes::ops::plugins::usage;
+use hospes::ops::plugins::{actions, usage, usage_export};
 use hospes_tests::{both_engines, guests};
 use serde_json::{Value, json};
 
@@ -66,7 +66,7 @@ both_engines! {
         add(&rig).await;
         let target = hospes::domain::event::Subject::Customer(rig.customer.clone());
         let input = json!({ "amount": 1 });
-        hospes::ops::plugins::actions::run(&other, &rig.actor, ("probe", "add"), target, input).await.unwrap();
+        actions::run(&other, &rig.actor, ("probe", "add"), target, input).await.unwrap();
         let (here, there) = tokio::join!(usage::write_down(&rig.core), usage::write_down(&other));
         assert!(here.unwrap() > 0 && there.unwrap() > 0);
         assert_eq!(rows(&rig).await[0]["calls"], 2);
@@ -93,6 +93,43 @@ both_engines! {
         assert_eq!(rig.there.owner.all(USAGE).await, Vec::<Value>::new());
         let agent = rig.app.acme.token(&[Role::Agent]).await;
         assert_eq!(agent.get(&export).await.code(), (403, "forbidden"));
+    }
+
+    async fn the_operators_export_has_all_tenants_with_the_publishers_of_what_they_used(rig: Rig) {
+        rig.enable(guests::PROBE).await;
+        rig.enable_for(&rig.neighbour, guests::HOSTILE).await;
+        let there = rig.customer_of(&rig.neighbour).await;
+        add(&rig).await;
+        let target = hospes::domain::event::Subject::Customer(there);
+        actions::run(&rig.core, &rig.neighbour, ("hostile", "behave"), target, json!({})).await.unwrap();
+        rig.clock.advance_seconds(24 * 60 * 60);
+        add(&rig).await;
+        usage::write_down(&rig.core).await.unwrap();
+
+        let all = async |days: usage::Days| {
+            let mut export = usage_export::begin(&rig.core, days);
+            let mut pieces = Vec::new();
+            while let Some(piece) = export.next().await.unwrap() {
+                assert!(piece.ends_with("\r\n") && piece.matches('\n').count() <= 1_000);
+                pieces.push(piece);
+            }
+            assert_eq!(export.next().await.unwrap(), None);
+            pieces.concat()
+        };
+        let text = all(usage::Days::default()).await;
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with("tenant,tenant_slug,day,plugin,publisher,point,calls,failures,fuel,"), "{text}");
+        let is_there = |start: &str| lines.iter().any(|line| line.starts_with(start));
+        let (here, there) = (&rig.actor.tenant, &rig.neighbour.tenant);
+        assert!(is_there(&format!("{here},acme,2026-03-01,probe,hospes-tests,actions,1,0,")), "{text}");
+        assert!(is_there(&format!("{here},acme,2026-03-02,probe,hospes-tests,actions,1,0,")), "{text}");
+        assert!(is_there(&format!("{there},there,2026-03-01,hostile,hospes-tests,actions,1,0,")), "{text}");
+        // The sums are those that each tenant sees for itself.
+        let own = rig.app.owner.all(USAGE).await.len() + rig.there.owner.all(USAGE).await.len();
+        assert_eq!(lines.len(), own + 1);
+        let day = Some("2026-03-02".to_owned());
+        let text = all(usage::Days { from: day.clone(), to: day }).await;
+        assert!(text.lines().skip(1).all(|line| line.contains(",2026-03-02,")) && !text.contains(there.as_str()));
     }
 
     async fn rows_are_kept_for_a_year_and_a_month(rig: Rig) {

@@ -372,10 +372,29 @@ pub(super) enum TenantPlugin {
         #[command(flatten)]
         settings: StoreSettings,
     },
+    /// Show a plugin's state, limits, hooks, events that were put aside, and last failures
+    ///
+    /// What runs is counted by the servers: their API and metrics tell of it.
+    Status {
+        /// Name of the plugin
+        name: String,
+        #[command(flatten)]
+        tenant: Tenant,
+        #[command(flatten)]
+        settings: StoreSettings,
+    },
     /// Print what plugins have used, as CSV by day in UTC, plugin and extension point
+    ///
+    /// What running servers have counted is written down every few seconds.
     Usage {
         #[command(flatten)]
         tenant: Tenant,
+        /// Print it of all tenants, with the publisher of each plugin, to bill it and share the revenue
+        #[arg(long, conflicts_with = "tenant")]
+        all_tenants: bool,
+        /// File to write, which must not be there yet [default: standard output]
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "all_tenants")]
+        out: Option<PathBuf>,
         /// First day, such as 2026-11-01 [default: the first that is kept]
         #[arg(long, value_name = "DAY", value_parser = day)]
         from: Option<String>,
@@ -498,5 +517,14 @@ mod tests {
         assert!(parse("hospes plugin enable x --grant orders:read --grant kv:own").is_ok());
         assert!(parse("hospes plugin enable x").is_err());
         assert!(parse("hospes plugin enable x --all-grants --grant kv:own").is_err());
+    }
+
+    #[test]
+    fn usage_is_of_one_tenant_or_of_all() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' '));
+        assert!(parse("hospes plugin usage --tenant shop").is_ok());
+        assert!(parse("hospes plugin usage --all-tenants --out usage.csv").is_ok());
+        assert!(parse("hospes plugin usage --all-tenants --tenant shop").is_err());
+        assert!(parse("hospes plugin usage --out usage.csv").is_err());
     }
 }

@@ -15,6 +15,7 @@ mod plugin;
 mod plugin_log;
 mod plugin_rollout;
 mod plugin_shadow;
+mod plugin_status;
 mod plugin_trust;
 mod plugin_uninstall;
 mod recorder;

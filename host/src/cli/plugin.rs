@@ -10,16 +10,18 @@ use super::args::{Component, Plugin, REGISTRY_SCHEME, RegistryLogin, TenantPlugi
 use super::output::{Failure, Outcome, say};
 use super::packing;
 use super::server::{connect_plugins, open_command_core};
-use super::{plugin_log, plugin_rollout, plugin_trust, plugin_uninstall, recorder, registry, workshop};
+use super::{
+    plugin_log, plugin_rollout, plugin_status, plugin_trust, plugin_uninstall, recorder, registry, workshop,
+};
 use crate::config::Config;
 use crate::domain::actor::{Actor, Locale};
 use crate::domain::manifest::Manifest;
 use crate::domain::package::Package;
-use crate::files;
+use crate::files::{self, NamedFile};
 use crate::ops::Core;
 use crate::ops::plugins::enablement::{self, EnablementPatch, NewEnablement};
 use crate::ops::plugins::sheet::InstallSheet;
-use crate::ops::plugins::{Inspected, catalogue, packages, usage};
+use crate::ops::plugins::{Inspected, catalogue, packages, usage, usage_export};
 use crate::plugin;
 
 /// The largest file of settings that is read.
@@ -99,11 +101,20 @@ async fn run_for_tenant(command: TenantPlugin) -> Outcome {
             plugin_log::tell(&core, &actor, &name, lines, follow).await?;
             finish(&core).await
         }
-        TenantPlugin::Usage { tenant, from, to, settings } => {
+        TenantPlugin::Status { name, tenant, settings } => {
             let core = open(&settings.load()?).await?;
-            let actor = operator(&core, &tenant).await?;
-            let text = usage::export(&core, &actor, &usage::Days { from, to }).await?;
-            text.lines().try_for_each(say)?;
+            plugin_status::tell(&core, &operator(&core, &tenant).await?, &name).await?;
+            finish(&core).await
+        }
+        TenantPlugin::Usage { tenant, all_tenants, out, from, to, settings } => {
+            let core = open(&settings.load()?).await?;
+            let days = usage::Days { from, to };
+            if all_tenants {
+                write_usage(&core, days, out.as_deref()).await?;
+            } else {
+                let text = usage::export(&core, &operator(&core, &tenant).await?, &days).await?;
+                text.lines().try_for_each(say)?;
+            }
             finish(&core).await
         }
         TenantPlugin::Settings { name, tenant, set, settings } => {
@@ -113,6 +124,22 @@ async fn run_for_tenant(command: TenantPlugin) -> Outcome {
             finish(&core).await
         }
     }
+}
+
+/// Writes what the plugins of all tenants have used, piece by piece.
+async fn write_usage(core: &Arc<Core>, days: usage::Days, out: Option<&Path>) -> Outcome {
+    let mut export = usage_export::begin(core, days);
+    let mut file = out.map(NamedFile::at).transpose()?.map(|file| file.begin()).transpose()?;
+    while let Some(lines) = export.next().await? {
+        match &mut file {
+            Some(file) => file.append(lines.as_bytes())?,
+            None => lines.lines().try_for_each(say)?,
+        }
+    }
+    if let Some(file) = file {
+        file.finish()?;
+    }
+    Ok(())
 }
 
 /// The core with its plugins, the bundled ones installed.

@@ -24,6 +24,7 @@ pub mod trust;
 pub mod uninstall;
 pub mod upgrade;
 pub mod usage;
+pub mod usage_export;
 
 use std::sync::Arc;
 

@@ -38,21 +38,21 @@ pub struct Days {
 
 impl Days {
     /// Text that no day comes before or after stands for a missing bound.
-    fn bounds(&self) -> (&str, &str) {
+    pub(super) fn bounds(&self) -> (&str, &str) {
         (self.from.as_deref().unwrap_or("0"), self.to.as_deref().unwrap_or("9999-12-31"))
     }
 }
 
 /// The place of a row, from which the next page goes on.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Place(String, String, String);
+pub(super) struct Place(String, String, String);
 
 impl Place {
-    fn of(row: &UsageRow) -> Self {
+    pub(super) fn of(row: &UsageRow) -> Self {
         Self(row.day.clone(), row.plugin.clone(), row.point.clone())
     }
 
-    fn parts(&self) -> (&str, &str, &str) {
+    pub(super) fn parts(&self) -> (&str, &str, &str) {
         (&self.0, &self.1, &self.2)
     }
 }
