@@ -45,6 +45,7 @@ mod plugin_calls;
 mod plugin_engine;
 mod plugin_files;
 mod plugin_generated;
+mod plugin_health;
 mod plugin_hooks;
 mod plugin_hostile;
 mod plugin_http;
