@@ -45,6 +45,8 @@ pub const PLUGIN_RERUNS: &str = "hospes_plugin_reruns_total";
 
 /// Saves that went on without a hook that had failed or was paused, by plugin and kind of record.
 pub const PLUGIN_PASSED_OVER: &str = "hospes_plugin_hooks_passed_over_total";
+/// Canaries that have ended by themselves, by plugin and reason.
+pub const PLUGIN_CANARY_STOPS: &str = "hospes_plugin_canary_stops_total";
 
 /// Requests that the host has made for plugins, by plugin and outcome.
 pub const PLUGIN_REQUESTS: &str = "hospes_plugin_http_requests_total";
@@ -162,6 +164,7 @@ fn describe() {
         PLUGIN_PASSED_OVER,
         "Saves that went on without a hook that failed or was paused, by plugin and kind of record"
     );
+    describe_counter!(PLUGIN_CANARY_STOPS, "Canaries ended by their failures, by plugin and reason");
     describe_counter!(PLUGIN_REQUESTS, "Requests made for plugins, by plugin and outcome");
     describe_counter!(PLUGIN_RECORDINGS, "Recordings of plugins' runs, by plugin and outcome");
     describe_gauge!("process_resident_memory_bytes", Unit::Bytes, "Memory of the process");

@@ -27,6 +27,7 @@ const MODULES: &[Module] = &[
     ("moves", super::moves::STATEMENTS),
     ("outbox", super::outbox::STATEMENTS),
     ("org_units", super::org_units::STATEMENTS),
+    ("canaries", super::canaries::STATEMENTS),
     ("plugin_data", super::plugin_data::STATEMENTS),
     ("plugins", super::plugins::STATEMENTS),
     ("recordings", super::recordings::STATEMENTS),

@@ -8,6 +8,7 @@ pub(crate) mod access;
 pub(crate) mod audit;
 pub(crate) mod backfills;
 pub mod backup;
+pub(crate) mod canaries;
 pub mod catalogue;
 mod codec;
 pub(crate) mod credentials;

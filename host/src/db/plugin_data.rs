@@ -26,6 +26,7 @@ const IN_CHUNKS: &[(&str, Sql)] = &[
 const AT_THE_END: &[(&str, Sql)] = &[
     ("plugin_credentials", DELETE_CREDENTIALS),
     ("plugin_file_usage", DELETE_FILE_USAGE),
+    ("plugin_canaries", DELETE_CANARY),
     ("plugin_shadows", DELETE_SHADOW),
     ("plugin_moves", DELETE_MOVE),
     ("recording_drops", DELETE_DROPS),
@@ -162,6 +163,7 @@ statements! {
             SELECT id FROM recordings WHERE tenant = $1 AND plugin = $2 ORDER BY id LIMIT $3)";
     DELETE_CREDENTIALS = "DELETE FROM plugin_credentials WHERE tenant = $1 AND plugin = $2";
     DELETE_FILE_USAGE = "DELETE FROM plugin_file_usage WHERE tenant = $1 AND plugin = $2";
+    DELETE_CANARY = "DELETE FROM plugin_canaries WHERE tenant = $1 AND plugin = $2";
     DELETE_SHADOW = "DELETE FROM plugin_shadows WHERE tenant = $1 AND plugin = $2";
     DELETE_MOVE = "DELETE FROM plugin_moves WHERE tenant = $1 AND plugin = $2";
     DELETE_DROPS = "DELETE FROM recording_drops WHERE tenant = $1 AND plugin = $2";

@@ -191,6 +191,12 @@ codes! {
         MoveRunning = "move_running",
         NothingBefore = "nothing_before",
         DataMoved = "data_moved",
+        CanaryRunning = "canary_running",
+        CanaryEnded = "canary_ended",
+        CanaryOlder { version } = "canary_older",
+        CanaryWider { wider } = "canary_wider",
+        /// Both versions of a canary share the plugin's data.
+        CanaryData { reason } = "canary_data",
         /// An uninstalled plugin's time is over, and what it keeps is being deleted.
         PluginPurging = "plugin_purging",
         OrderCustomer = "order_customer",
@@ -411,6 +417,7 @@ codes! {
         PublisherKey = "publisher_key",
         Recording = "recording",
         Shadow = "shadow",
+        Canary = "canary",
         Move = "move",
     }
 }

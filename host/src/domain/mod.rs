@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod audit;
+pub mod canary;
 pub mod check;
 pub mod code;
 pub(crate) mod contract;

@@ -29,6 +29,7 @@ mod openapi;
 mod orders;
 mod org_units;
 mod page;
+mod plugin_canaries;
 mod plugin_recordings;
 mod plugin_routes;
 mod plugin_shadows;
@@ -202,6 +203,7 @@ fn ordinary_routes() -> OpenApiRouter<HttpState> {
         .merge(me::routes())
         .merge(orders::routes())
         .merge(org_units::routes())
+        .merge(plugin_canaries::routes())
         .merge(plugin_routes::routes())
         .merge(plugin_recordings::routes())
         .merge(plugin_shadows::routes())

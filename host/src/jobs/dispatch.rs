@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::db::lanes::{self, Ready};
 use crate::db::{Doorbell, Rung};
+use crate::domain::event::Subject;
 use crate::domain::ids::TenantId;
 use crate::error::Result;
 use crate::jobs::backoff::{self, Backoff};
@@ -104,6 +105,14 @@ pub trait Consumer: Send + Sync + 'static {
     /// How its lanes are worked on.
     fn manner(&self) -> Manner {
         Manner::default()
+    }
+
+    /// Which of a batch's subjects are delivered apart from the others, in batches of their own.
+    ///
+    /// # Errors
+    /// Any: the lane waits.
+    fn apart<'a>(&'a self, _lane: &'a Lane, subjects: Vec<Subject>) -> BoxFuture<'a, Result<Vec<bool>>> {
+        Box::pin(async move { Ok(vec![false; subjects.len()]) })
     }
 
     /// Handles a batch in its order and calls `acknowledgement.apply` in the

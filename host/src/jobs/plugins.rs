@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use super::dispatch::{Consumer, Lane};
+use crate::domain::event::Subject;
 use crate::error::{Error, Result};
 use crate::ops::Core;
 use crate::ops::events::{Acknowledgement, DeliveredEvent};
@@ -22,6 +23,10 @@ impl PluginConsumer {
 }
 
 impl Consumer for PluginConsumer {
+    fn apart<'a>(&'a self, lane: &'a Lane, subjects: Vec<Subject>) -> BoxFuture<'a, Result<Vec<bool>>> {
+        Box::pin(async move { self.0.plugins()?.canary_takes(&lane.tenant, lane.name(), &subjects).await })
+    }
+
     fn deliver<'a>(
         &'a self,
         lane: &'a Lane,

@@ -28,6 +28,7 @@ impl PluginHost {
         ops::require(actor, Permission::PluginAct)?;
         let unknown = || Error::not_found(RecordKind::Action, format!("{plugin}/{action}"));
         let enabled = self.registry.find(&actor.tenant, plugin).await?.ok_or_else(unknown)?;
+        let enabled = Box::pin(self.version_for(&enabled, &target)).await?;
         let declared = enabled.facts.manifest.action(action).ok_or_else(unknown)?;
         if declared.entity.as_str() != target.kind() {
             return Err(unknown());

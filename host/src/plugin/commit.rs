@@ -43,6 +43,8 @@ struct Part {
     plugin: Arc<str>,
     /// The enablement under which it ran; not checked if absent, because `ack` writes it.
     enablement: Option<i64>,
+    /// The canary that it was the new version of, which must still run.
+    canary: Option<Timestamp>,
     log: Vec<LogLine>,
     read: Vec<SubjectVersion>,
     written: Vec<SubjectVersion>,
@@ -134,6 +136,7 @@ impl Part {
         let mut part = Self {
             plugin: Arc::clone(&enabled.plugin),
             enablement: enabled.version,
+            canary: enabled.canary_since(),
             log,
             read: Vec::new(),
             written: Vec::new(),
@@ -249,8 +252,13 @@ impl Part {
     async fn check_enablement(&self, tx: &mut Tx, tenant: &TenantId) -> Result<()> {
         let Some(version) = self.enablement else { return Ok(()) };
         match db::plugins::hold_enablement(tx, tenant, &self.plugin).await? {
-            Some(now) if now == version => Ok(()),
-            Some(_) | None => Err(stale("the plugin's enablement")),
+            Some(now) if now == version => {}
+            Some(_) | None => return Err(stale("the plugin's enablement")),
+        }
+        let Some(since) = self.canary else { return Ok(()) };
+        match db::canaries::hold(tx, tenant, &self.plugin).await? {
+            Some(now) if now == since => Ok(()),
+            Some(_) | None => Err(stale("the plugin's canary")),
         }
     }
 }

@@ -7,12 +7,14 @@ use serde_json::Value;
 
 use super::PluginHost;
 use super::call::{Answer, Call};
+use super::commit::stale;
 use super::gate::Refused;
 use super::host::subject_of_event;
 use super::registry::Enabled;
 use super::run::{Effects, plugin_actor};
 use crate::domain::actor::{Actor, Cause};
 use crate::domain::contract::event_grant;
+use crate::domain::event::Subject;
 use crate::domain::ids::TenantId;
 use crate::domain::point::Point;
 use crate::error::{Error, Result};
@@ -29,7 +31,9 @@ impl PluginHost {
         let Some(enabled) = self.registry.find(tenant, plugin).await? else {
             return Ok(Delivered::NotEnabled);
         };
-        let (seen, unseen): (Vec<_>, Vec<_>) = events.iter().partition(|event| may_see(&enabled, event));
+        let enabled = Box::pin(self.version_of_all(enabled, events)).await?;
+        let (seen, unseen): (Vec<_>, Vec<_>) =
+            events.iter().partition(|event| listens(&enabled, event) && may_see(&enabled, event));
         self.write_denials(&enabled, unseen.into_iter().filter_map(|event| denied(&enabled, event))).await;
         let Some(deepest) = seen.iter().max_by_key(|event| event.depth) else {
             // Nothing that the grants let it see: acknowledged without a call.
@@ -51,6 +55,21 @@ impl PluginHost {
             }
         }
         Ok(Delivered::Committed(None))
+    }
+
+    /// The version that all of these meet.
+    async fn version_of_all(&self, live: Arc<Enabled>, events: &[PluginEvent]) -> Result<Arc<Enabled>> {
+        let Some(canary) = &live.canary else { return Ok(live) };
+        let subjects: Vec<Subject> = events.iter().map(|event| event.subject.clone()).collect();
+        let takes = self.takes(&live, canary, &subjects).await?;
+        if takes.iter().all(|takes| *takes) {
+            return Ok(Arc::clone(&canary.enabled));
+        }
+        if takes.contains(&true) {
+            // Whom it is for has changed since they were told apart: halves of them will be of one kind.
+            return Err(stale("the share of the canary"));
+        }
+        Ok(live)
     }
 
     pub(super) async fn run_chunk(
@@ -81,6 +100,11 @@ fn acknowledge(ack: &JobAck, answer: &Answer) -> Ack {
         let (ack, cursor) = (Arc::clone(&ack), cursor.clone());
         Box::pin(async move { ack(tx, cursor.as_deref()).await })
     })
+}
+
+/// The lane has the events of the enabled version; a newer one may listen to fewer.
+fn listens(enabled: &Enabled, event: &PluginEvent) -> bool {
+    enabled.canary_since().is_none() || enabled.facts.manifest.events.subscribe.contains(&event.name)
 }
 
 /// A grant may have been withdrawn or narrowed since the plugin subscribed.

@@ -28,8 +28,9 @@ impl PluginHost {
             HookedEntity::Order => EntityKind::Order,
         };
         let all = self.registry.of_tenant(&actor.tenant).await?;
-        let mut after = save.after;
-        for enabled in all.iter() {
+        let mut after = save.after.clone();
+        for live in all.iter() {
+            let enabled = &Box::pin(self.version_for_save(live, &save)).await?;
             let hook = enabled.facts.manifest.hooks.iter().find(|hook| hook.entity == kind);
             let Some(hook) = hook else { continue };
             if is_own_write(actor, enabled) {

@@ -31,17 +31,23 @@ impl PluginHost {
     /// Enables a plugin or moves it to another version: what the guest does for
     /// it commits together with `ack`, or it stays as it was.
     pub(super) async fn enable(&self, actor: &Actor, switch: Switch, ack: Ack) -> Result<()> {
-        let Switch { package, grants, settings, recording, from } = switch;
+        let from = switch.from.clone();
+        let enabled = Arc::new(self.as_switched(actor, switch).await?);
+        let outcome = self.call_enable(&enabled, from, ack).await;
+        self.breakers.reset(&actor.tenant, &enabled.plugin);
+        self.forget(&actor.tenant, &enabled.plugin).await;
+        outcome
+    }
+
+    /// A plugin as it would be once it is enabled.
+    pub(super) async fn as_switched(&self, actor: &Actor, switch: Switch) -> Result<Enabled> {
+        let Switch { package, grants, settings, recording, from: _ } = switch;
         let mut enabled = self.registry.candidate(&actor.tenant, &package).await?;
         enabled.permissions = permissions_of(&grants);
         enabled.grants = grants;
         enabled.settings = settings.to_string().into();
         enabled.recording = recording;
-        let enabled = Arc::new(enabled);
-        let outcome = self.call_enable(&enabled, from, ack).await;
-        self.breakers.reset(&actor.tenant, &enabled.plugin);
-        self.forget(&actor.tenant, &enabled.plugin).await;
-        outcome
+        Ok(enabled)
     }
 
     async fn call_enable(&self, enabled: &Arc<Enabled>, from: Option<String>, ack: Ack) -> Result<()> {

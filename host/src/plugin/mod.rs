@@ -14,6 +14,7 @@ mod breaker;
 mod budget;
 mod buffer;
 mod call;
+mod canary;
 mod commit;
 mod engine;
 mod events;
@@ -57,6 +58,7 @@ use crate::domain::manifest::Manifest;
 use crate::domain::point::Point;
 use crate::error::{Error, Result};
 use crate::ops::Core;
+use crate::ops::plugins::canary::Counted;
 use crate::ops::plugins::recordings::Taken;
 use crate::ops::plugins::routes::{PluginRoutes, RouteRequest, RouteResponse};
 use crate::ops::plugins::scoring::Score;
@@ -69,6 +71,7 @@ use crate::ops::plugins::{
 };
 use breaker::Breakers;
 use budget::Budget;
+use canary::Counts;
 use gate::Gate;
 use meter::Meter;
 use recorder::Recorder;
@@ -87,6 +90,7 @@ pub struct PluginHost {
     registry: Registry,
     breakers: Breakers,
     meter: Meter,
+    canary_counts: Counts,
     recorder: Recorder,
     gate: Arc<Gate>,
     /// Where actions on one record queue once they have met a conflict.
@@ -105,6 +109,7 @@ impl PluginHost {
             registry,
             breakers: Breakers::default(),
             meter: Meter::default(),
+            canary_counts: Counts::default(),
             recorder: Recorder::default(),
             gate,
             queues: Cache::new(QUEUES_MAX),
@@ -224,6 +229,27 @@ impl Plugins for PluginHost {
         Box::pin(self.enable(actor, switch, ack))
     }
 
+    fn migration_of<'a>(&'a self, actor: &'a Actor, switch: Switch) -> BoxFuture<'a, Result<Option<String>>> {
+        Box::pin(self.try_migration(actor, switch))
+    }
+
+    fn canary_takes<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        plugin: &'a str,
+        subjects: &'a [Subject],
+    ) -> BoxFuture<'a, Result<Vec<bool>>> {
+        Box::pin(self.taken_by_canary(tenant, plugin, subjects))
+    }
+
+    fn take_canary_counts(&self) -> Vec<(TenantId, String, Counted)> {
+        self.canary_counts.take()
+    }
+
+    fn give_back_canary_counts(&self, tenant: &TenantId, plugin: &str, counted: &Counted) {
+        self.canary_counts.add(tenant, plugin, counted);
+    }
+
     fn switch_off<'a>(&'a self, actor: &'a Actor, plugin: &'a str, ack: Ack) -> BoxFuture<'a, Result<()>> {
         Box::pin(self.disable(actor, plugin, ack))
     }
@@ -239,7 +265,7 @@ impl Plugins for PluginHost {
         Box::pin(self.registry.forget(tenant))
     }
 
-    fn shadow_changed<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, ()> {
+    fn versions_changed<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, ()> {
         Box::pin(self.registry.forget(tenant))
     }
 

@@ -40,8 +40,12 @@ impl PluginHost {
         target: Subject,
     ) -> Result<Vec<Panel>> {
         let all = self.registry.of_tenant(&actor.tenant).await?;
+        let mut versions = Vec::with_capacity(all.len());
+        for live in all.iter() {
+            versions.push(Box::pin(self.version_for(live, &target)).await?);
+        }
         let target = subject_of_event(&target);
-        let panels = all.iter().filter_map(|enabled| {
+        let panels = versions.iter().filter_map(|enabled| {
             let declared = enabled.facts.manifest.panels.iter().find(|panel| panel.slot.as_str() == slot)?;
             Some(self.render(actor, enabled, declared, target.clone()))
         });

@@ -13,10 +13,12 @@ use serde_json::Value;
 use wasmtime::component::{Component, InstancePre, Linker};
 
 use super::artifact::Artifacts;
+use super::canary::{Canary, Side, Trial};
 use super::engine::Sandbox;
 use super::gate::Gate;
 use super::invocation::Invocation;
 use crate::clock::Timestamp;
+use crate::db::canaries::{self, RunningCanary};
 use crate::db::plugins::{self, Package, TenantFacts};
 use crate::db::shadows::{self, RunningShadow};
 use crate::db::{Db, Tx, models};
@@ -168,6 +170,10 @@ pub(super) struct Enabled {
     pub(super) home: Arc<Home>,
     /// What runs beside it, with its effects discarded.
     pub(super) shadow: Option<Arc<Shadow>>,
+    /// What a part of the records meets instead.
+    pub(super) canary: Option<Arc<Canary>>,
+    /// Of which canary it is one of the two versions, if of any.
+    pub(super) trial: Option<Trial>,
 }
 
 /// A version in the shadow of the enabled one.
@@ -290,18 +296,24 @@ impl Registry {
         }
         let home = Arc::new(read_home(&mut reader, tenant).await?);
         let shadows = shadows::running(&mut reader, tenant).await?;
+        let canaries = canaries::running(&mut reader, tenant).await?;
         drop(reader);
         let mut beside = HashMap::with_capacity(shadows.len());
         for row in shadows {
             beside.insert(row.plugin.clone(), self.shadow(tenant, row, &home, generation).await?);
         }
+        let mut tried: HashMap<String, RunningCanary> =
+            canaries.into_iter().map(|row| (row.plugin.clone(), row)).collect();
         let mut all = Vec::with_capacity(rows.len());
         for row in rows {
             let facts = self.facts(&row.digest, &row.plugin, &row.package_version).await?;
             let grants = row.grants.0.and(&facts.manifest.wanted());
-            all.push(Arc::new(Enabled {
+            let tried = tried.remove(&row.plugin);
+            let mut enabled = Enabled {
                 tenant: tenant.clone(),
                 shadow: beside.remove(&row.plugin),
+                canary: None,
+                trial: None,
                 plugin: row.plugin.into(),
                 package_version: row.package_version,
                 digest: row.digest,
@@ -314,9 +326,34 @@ impl Registry {
                 on_failure: row.on_failure.0,
                 facts,
                 home: Arc::clone(&home),
-            }));
+            };
+            if let Some(tried) = tried {
+                self.add_canary(&mut enabled, tried).await?;
+            }
+            all.push(Arc::new(enabled));
         }
         Ok(all.into())
+    }
+
+    /// Puts a canary next to the enabled version; it never has more than that is granted.
+    async fn add_canary(&self, live: &mut Enabled, row: RunningCanary) -> Result<()> {
+        let RunningCanary { plugin, canary_version, share, grants, settings, started_at, digest } = row;
+        let facts = self.facts(&digest, &plugin, &canary_version).await?;
+        let grants = grants.0.and(&live.grants).and(&facts.manifest.wanted());
+        live.trial = Some(Trial { started_at, side: Side::Live });
+        let enabled = Arc::new(Enabled {
+            package_version: canary_version,
+            digest,
+            permissions: permissions_of(&grants),
+            grants,
+            settings: settings.into(),
+            facts,
+            shadow: None,
+            trial: Some(Trial { started_at, side: Side::Canary }),
+            ..live.clone()
+        });
+        live.canary = Some(Arc::new(Canary { enabled, share: share.0 }));
+        Ok(())
     }
 
     async fn shadow(
@@ -345,6 +382,8 @@ impl Registry {
             facts,
             home: Arc::clone(home),
             shadow: None,
+            canary: None,
+            trial: None,
         });
         Ok(Arc::new(Shadow { enabled, started_at, ends_at }))
     }
@@ -384,6 +423,8 @@ impl Registry {
             facts,
             home: Arc::new(home),
             shadow: None,
+            canary: None,
+            trial: None,
         })
     }
 

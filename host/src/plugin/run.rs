@@ -15,8 +15,8 @@ use super::gate::Refused;
 use super::invocation::{Beginning, Invocation, Line, Log};
 use super::registry::Enabled;
 use super::shadow::Told;
-use crate::db::Json;
 use crate::db::plugins::{LogLine, add_denials, append_log};
+use crate::db::{Json, canaries};
 use crate::domain::actor::{Actor, Cause, Principal};
 use crate::domain::code::FailureCode;
 use crate::domain::ids::{LogId, TenantId};
@@ -169,22 +169,39 @@ impl PluginHost {
         let now = crate::db::plugins::find_enablement(&mut reader, &enabled.tenant, &enabled.plugin).await?;
         drop(reader);
         if now.is_some_and(|now| now.version == version) {
-            return Ok(());
+            return Box::pin(self.still_tried(enabled)).await;
         }
         self.forget(&enabled.tenant, &enabled.plugin).await;
         Err(rights_changed(enabled))
+    }
+
+    /// The same for the new version of a canary: its records meet the enabled version from now on.
+    async fn still_tried(&self, enabled: &Enabled) -> Result<()> {
+        let Some(since) = enabled.canary_since() else { return Ok(()) };
+        let core = self.core()?;
+        let mut reader = core.db.read(&enabled.tenant).await?;
+        let running = canaries::running(&mut reader, &enabled.tenant).await?;
+        drop(reader);
+        if running.iter().any(|row| *row.plugin == *enabled.plugin && row.started_at == since) {
+            return Ok(());
+        }
+        self.registry.forget(&enabled.tenant).await;
+        Err(Error::unavailable(format!("the canary of `{}` has ended while it ran", enabled.plugin)))
     }
 
     /// Counts and logs a failure, and answers it as the caller's error.
     pub(super) async fn fail(&self, invocation: Invocation, failure: Failure) -> Error {
         let Invocation { core, enabled, mut log, now, point, usage, buffer, .. } = invocation;
         let plugin = enabled.plugin.to_string();
-        let key = (enabled.tenant.clone(), Arc::clone(&enabled.plugin), point);
+        let key = (enabled.tenant.clone(), enabled.health_name(), point);
+        let is_failure = super::canary::is_failure(point, Some(&failure));
+        let mut opens = false;
         let error = match failure {
             Failure::Stopped { code, message, details } => {
                 let Details { description, backtrace } = *details;
                 log.lines.push(Line::failure(code.as_str(), description, backtrace));
-                if self.breakers.failed(key, usage, now) && has_breaker(point) {
+                opens = self.breakers.failed(key, usage, now);
+                if opens && has_breaker(point) {
                     let seconds = super::breaker::OPEN_SECONDS;
                     let message =
                         format!("{} is paused for {seconds} s after repeated failures", point.as_str());
@@ -206,6 +223,9 @@ impl PluginHost {
         };
         self.write_log(&enabled, lines(&core, &enabled, &log, point)).await;
         self.write_callee_logs(buffer).await;
+        if is_failure && enabled.canary_since().is_some() {
+            Box::pin(self.report_failure(&enabled, &error.to_string(), opens)).await;
+        }
         error
     }
 
@@ -275,7 +295,8 @@ impl PluginHost {
 
     fn check_breaker(&self, beginning: &Beginning) -> Result<()> {
         let Beginning { enabled, point, now, .. } = beginning;
-        if !has_breaker(*point) || self.breakers.allows(&enabled.tenant, &enabled.plugin, *point, *now) {
+        if !has_breaker(*point) || self.breakers.allows(&enabled.tenant, &enabled.health_name(), *point, *now)
+        {
             return Ok(());
         }
         let plugin = enabled.plugin.to_string();
@@ -295,9 +316,9 @@ impl PluginHost {
         };
         let usage = invocation.usage;
         self.meter.count(invocation, matches!(failure, Some(Failure::Stopped { .. })));
+        self.canary_counts.count(invocation, failure);
         if failure.is_none() {
-            let key =
-                (invocation.enabled.tenant.clone(), Arc::clone(&invocation.enabled.plugin), invocation.point);
+            let key = (invocation.enabled.tenant.clone(), invocation.enabled.health_name(), invocation.point);
             self.breakers.finished(key, usage);
         }
         let name = plugin_label(plugin);

@@ -52,6 +52,11 @@ impl Told {
         told
     }
 
+    /// Whether it would write nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn add(&mut self, subject: (&str, &str), what: String, effect: String) {
         self.0.insert(((subject.0.to_owned(), subject.1.to_owned()), what), effect);
     }
@@ -271,7 +276,7 @@ impl PluginHost {
 }
 
 /// Why a shadow failed, for those who may read its report.
-fn reason_of(failure: &Failure) -> String {
+pub(super) fn reason_of(failure: &Failure) -> String {
     match failure {
         Failure::Stopped { code, message, .. } => format!("{code}: {message}"),
         Failure::Refused(told) => format!("refused: {told:?}"),

@@ -31,6 +31,7 @@ impl PluginHost {
         let StepRequest { plugin, step, target, key, mut input, attempt } = request;
         let unknown = || Error::not_found(RecordKind::Step, format!("{plugin}/{step}"));
         let enabled = self.registry.find(&actor.tenant, &plugin).await?.ok_or_else(unknown)?;
+        let enabled = Box::pin(self.version_for(&enabled, &target)).await?;
         let schemas = enabled.facts.steps.get(&step).ok_or_else(unknown)?;
         schemas.input.fill_defaults(&mut input);
         let faults = schemas.input.faults("", &input);

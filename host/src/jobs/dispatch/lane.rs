@@ -160,7 +160,7 @@ impl Turn<'_> {
 
     /// Delivers a batch, in halves where it fails, always in order.
     async fn deliver_all(&mut self, batch: Vec<Queued>) -> Result<(), Stop> {
-        let mut pieces = vec![batch];
+        let mut pieces = self.told_apart(batch).await.map_err(|error| Stop::Later(error, None))?;
         while let Some(mut piece) = pieces.pop() {
             piece.retain(|queued| !self.blocked.contains(&subject_key(queued)));
             if piece.is_empty() {
@@ -184,6 +184,19 @@ impl Turn<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A batch in pieces that are delivered apart; each subject's events stay in one, and in order.
+    async fn told_apart(&self, batch: Vec<Queued>) -> Result<Vec<Vec<Queued>>> {
+        let subjects =
+            batch.iter().map(|queued| Subject::from_stored(&queued.subject_kind, &queued.subject_id));
+        let subjects = subjects.collect::<Result<Vec<_>>>()?;
+        let apart = self.consumer.apart(&self.lane, subjects).await?;
+        let (mut others, mut rest) = (Vec::new(), Vec::new());
+        for (queued, is_apart) in batch.into_iter().zip(apart) {
+            if is_apart { others.push(queued) } else { rest.push(queued) }
+        }
+        Ok([others, rest].into_iter().filter(|piece| !piece.is_empty()).collect())
     }
 
     /// The error, unless the lane waits for a plugin that says it is not available.

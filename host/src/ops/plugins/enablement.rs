@@ -10,9 +10,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Ack, Switch, freezes, packages, recordings, trust};
+use super::{Ack, Switch, canary, freezes, packages, recordings, trust};
 use crate::clock::Timestamp;
 use crate::db::Tx;
+use crate::db::canaries;
 use crate::db::plugins::{self, Enablement, EnablementRow, Previous};
 use crate::db::shadows;
 use crate::domain::actor::Actor;
@@ -33,7 +34,9 @@ use crate::error::{Error, Fault, Result};
 use crate::ops::{self, Core};
 
 /// What the audit calls the way back to the version before.
-const ROLL_BACK: &str = "plugin.roll_back";
+pub(super) const ROLL_BACK: &str = "plugin.roll_back";
+/// What it calls the end of a canary that everybody gets.
+pub(super) const PROMOTE: &str = "plugin.canary_promote";
 
 /// How to enable a plugin.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -138,7 +141,7 @@ pub async fn enable(core: &Core, actor: &Actor, plugin: &str, request: NewEnable
 }
 
 /// A version that the operator has stopped is replaced at any time.
-async fn check_freeze(core: &Core, actor: &Actor, plugin: &str, from: Option<&str>) -> Result<()> {
+pub(super) async fn check_freeze(core: &Core, actor: &Actor, plugin: &str, from: Option<&str>) -> Result<()> {
     let stops = trust::stops(core, plugin).await?;
     if stops.iter().any(|stop| from == Some(stop.version.as_str())) {
         return Ok(());
@@ -218,26 +221,27 @@ pub(super) async fn previous(core: &Core, tenant: &TenantId, plugin: &str) -> Re
     plugins::find_previous(&mut reader, tenant, plugin).await
 }
 
-/// Puts what was enabled before, whose manifest this is, in the place of what is enabled now.
-pub(super) async fn go_back(
+/// Puts another version, whose manifest this is, with its grants and settings in the place of what is
+/// enabled now. Nothing of the plugin is called.
+pub(super) async fn point_to(
     core: &Core,
     actor: &Actor,
-    (now, before): (Enablement, Previous),
-    manifest: Manifest,
+    (now, other): (Enablement, Previous),
+    (manifest, action): (Manifest, &'static str),
 ) -> Result<()> {
     let row = EnablementRow {
         plugin: now.plugin,
-        package_version: before.version,
+        package_version: other.version,
         state: "enabled",
         version: now.version + 1,
-        grants: before.grants.0,
-        settings: before.settings.0,
+        grants: other.grants.0,
+        settings: other.settings.0,
         recording: now.recording.0,
         purge_at: None,
         at: core.now(),
     };
     let plugin = row.plugin.clone();
-    let prepared = prepare(core, actor, (row, manifest), (ROLL_BACK, false)).await?;
+    let prepared = prepare(core, actor, (row, manifest), (action, false)).await?;
     core.db.write(&actor.tenant, prepared, |tx, prepared| Box::pin(apply(tx, prepared))).await?;
     core.plugins()?.changed(&actor.tenant, &plugin).await;
     Ok(())
@@ -437,8 +441,14 @@ async fn apply(tx: &mut Tx, prepared: &Prepared) -> Result<()> {
     if audit.action == ROLL_BACK {
         plugins::forget_previous(tx, tenant, &row.plugin).await?;
     }
-    // What it was compared with is no more.
+    // What they were tried beside is no more.
     shadows::end(tx, tenant, &row.plugin, "live_changed").await?;
+    let is_promotion = audit.action == PROMOTE;
+    let because = if is_promotion { "promoted" } else { "live_changed" };
+    let was_tried = canaries::end(tx, tenant, &row.plugin, (because, row.at)).await?;
+    if is_promotion && !was_tried {
+        return Err(canary::ended(&row.plugin));
+    }
     let consumer = ops::events::consumer_of_plugin(&row.plugin);
     let is_configuration = audit.action == "plugin.configure";
     if row.state == "enabled" && !is_configuration {

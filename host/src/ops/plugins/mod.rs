@@ -2,6 +2,7 @@
 //! `plugin/` implements it.
 
 pub mod actions;
+pub mod canary;
 pub mod catalogue;
 pub mod credentials;
 pub mod data;
@@ -322,6 +323,31 @@ pub trait Plugins: Send + Sync + 'static {
     /// The plugin's own, which keep it as it was, and those of `ack`.
     fn switch_on<'a>(&'a self, actor: &'a Actor, switch: Switch, ack: Ack) -> BoxFuture<'a, Result<()>>;
 
+    /// Why a version cannot work on the data of the enabled one as it is, in English: its migration
+    /// would change something, or fails. Its effects are discarded.
+    ///
+    /// # Errors
+    /// Those of the database.
+    fn migration_of<'a>(&'a self, actor: &'a Actor, switch: Switch) -> BoxFuture<'a, Result<Option<String>>>;
+
+    /// Which of these subjects meet the plugin's canary instead of its enabled version.
+    ///
+    /// # Errors
+    /// Those of the database.
+    fn canary_takes<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        plugin: &'a str,
+        subjects: &'a [Subject],
+    ) -> BoxFuture<'a, Result<Vec<bool>>>;
+
+    /// How the versions of canaries have fared on this server, as far as it is not written down yet; whoever
+    /// takes it must write it.
+    fn take_canary_counts(&self) -> Vec<(TenantId, String, canary::Counted)>;
+
+    /// Takes back what could not be written.
+    fn give_back_canary_counts(&self, tenant: &TenantId, plugin: &str, counted: &canary::Counted);
+
     /// Lets a plugin do what it does when it is disabled, and commits that together
     /// with `ack`, which writes the enablement. Its errors do not keep it enabled.
     ///
@@ -335,8 +361,8 @@ pub trait Plugins: Send + Sync + 'static {
     /// Tells that a tenant has changed its fields, whose classes say who may see them.
     fn model_changed<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, ()>;
 
-    /// Tells that a tenant has started or ended a shadow.
-    fn shadow_changed<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, ()>;
+    /// Tells that a tenant has started or ended a shadow or a canary, or changed whom one is for.
+    fn versions_changed<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, ()>;
 
     /// Tells that the operator has stopped a version of a plugin, or lets one run again.
     fn stops_changed(&self);

@@ -161,6 +161,7 @@ pub async fn roll_back(core: &Core, actor: &Actor, plugin: &str) -> Result<Enabl
         );
         return Err(Error::conflict(Reason::DataMoved, message));
     }
-    enablement::go_back(core, actor, (now, before), package.manifest.0).await?;
+    let manifest = (package.manifest.0, enablement::ROLL_BACK);
+    enablement::point_to(core, actor, (now, before), manifest).await?;
     enablement::find(core, actor, plugin).await
 }

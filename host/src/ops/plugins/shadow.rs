@@ -169,7 +169,7 @@ pub async fn start(core: &Core, actor: &Actor, plugin: &str, new: NewShadow) -> 
     let entry = Entry::new(&*core.ids, now, "plugin.shadow_start", "plugin", plugin, changes);
     let state = (actor.clone(), live, row.clone(), entry, now);
     core.db.write(&actor.tenant, state, |tx, state| Box::pin(apply_start(tx, state))).await?;
-    core.plugins()?.shadow_changed(&actor.tenant).await;
+    core.plugins()?.versions_changed(&actor.tenant).await;
     Ok(ShadowView::of(row, now))
 }
 
@@ -229,7 +229,7 @@ pub async fn stop(core: &Core, actor: &Actor, plugin: &str) -> Result<ShadowView
             })
         })
         .await?;
-    core.plugins()?.shadow_changed(&actor.tenant).await;
+    core.plugins()?.versions_changed(&actor.tenant).await;
     find(core, actor, plugin).await
 }
 

@@ -55,7 +55,7 @@ pub(super) async fn of(core: &Core, versions: &[Package], running: &str) -> Resu
     }))
 }
 
-fn rights(package: &Package) -> Rights {
+pub(super) fn rights(package: &Package) -> Rights {
     Rights::of(&package.manifest.0, &package.imports.0, &package.exports.0)
 }
 
