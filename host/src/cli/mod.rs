@@ -12,6 +12,7 @@ mod logs;
 mod output;
 mod packing;
 mod plugin;
+mod plugin_canary;
 mod plugin_log;
 mod plugin_rollout;
 mod plugin_shadow;

@@ -1,4 +1,4 @@
-//! `hospes plugin upgrade`, `rollback`, `shadow`, `stop` and `resume`: which version runs, and which may.
+//! `hospes plugin upgrade`, `rollback`, `shadow`, `canary`, `stop` and `resume`: which version runs, and which may.
 
 use clap::Subcommand;
 
@@ -7,6 +7,7 @@ use super::args::Tenant;
 use super::flags::StoreSettings;
 use super::output::{Outcome, say};
 use super::plugin::open;
+use super::plugin_canary::{self, Canary};
 use super::plugin_shadow::{self, Shadow};
 use crate::domain::actor::Actor;
 use crate::ops::Core;
@@ -45,6 +46,9 @@ pub(super) enum Rollout {
     /// Run a version beside the enabled one, and see what would differ
     #[command(subcommand)]
     Shadow(Shadow),
+    /// Give a newer version to a part of the records, and see how it fares
+    #[command(subcommand)]
+    Canary(Canary),
     /// Stop a version for every tenant on every server, within five seconds
     Stop {
         /// Name of the plugin
@@ -93,6 +97,7 @@ pub(super) async fn run(command: Rollout) -> Outcome {
             resume(&core, &name, &version).await?;
             finish(&core).await
         }
+        Rollout::Canary(command) => plugin_canary::run(command).await,
         Rollout::Shadow(command) => plugin_shadow::run(command).await,
     }
 }
