@@ -42,6 +42,7 @@ mod partner_workshop;
 mod plugin_attacks;
 mod plugin_bounds;
 mod plugin_calls;
+mod plugin_canary;
 mod plugin_engine;
 mod plugin_files;
 mod plugin_generated;

@@ -10,7 +10,7 @@ use hospes_sdk::scoring::{Scores, Slice};
 use hospes_sdk::steps::{Step, StepOutcome};
 use hospes_sdk::{
     Actions, Customer, Error, Event, EventBody, Events, Hooks, Outcome, Panels, Rejection, Result, Routes,
-    Scoring, Steps, Subject, Timestamp, Value, customers, json, kv, log,
+    Scoring, Steps, Subject, Timestamp, Value, context, customers, json, kv, log,
 };
 
 const JUNK: Collection<Value> = Collection::new("junk");
@@ -76,6 +76,7 @@ impl Hooks for Hostile {
         match after.name.as_str() {
             "hostile: hook loops" => spin(),
             "hostile: hook grows" => grow(),
+            "hostile: hook traps when new" if is_new() => panic!("the new version's hook trapped"),
             "hostile: hook traps" => panic!("the hook trapped on purpose"),
             "hostile: hook writes" => {
                 let written = kv::set("from-a-hook", &1);
@@ -90,6 +91,11 @@ impl Hooks for Hostile {
     }
 }
 
+/// Whether this is another version than the first.
+fn is_new() -> bool {
+    context::get().plugin_version != "1.0.0"
+}
+
 impl Events for Hostile {
     fn handle_one(event: Event) -> Result<()> {
         let (EventBody::CustomerCreated(customer) | EventBody::CustomerUpdated(customer)) = event.body else {
@@ -97,6 +103,7 @@ impl Events for Hostile {
         };
         match customer.name.as_str() {
             "hostile: event loops" => spin(),
+            "hostile: event traps when new" if is_new() => panic!("the new version trapped"),
             "hostile: event traps" => panic!("the event trapped on purpose"),
             "hostile: event fails" => {
                 return Err(Error::Unavailable("never available".to_owned()));

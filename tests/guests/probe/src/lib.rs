@@ -43,6 +43,9 @@ impl Lifecycle for Probe {
     }
 
     fn migrate(from_version: &str, cursor: Option<String>) -> Result<Option<String>> {
+        if settings::get::<Settings>().is_ok_and(|settings| settings.greeting == "nothing to migrate") {
+            return Ok(None);
+        }
         log::info(&format!("migrating from {from_version}, chunk {}", cursor.as_deref().unwrap_or("0")));
         if cursor.is_some() && settings::get::<Settings>()?.refuse_enable {
             return Err(Error::rejected("told_to_refuse", "the settings say to refuse"));
