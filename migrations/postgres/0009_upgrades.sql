@@ -53,7 +53,7 @@ ALTER TABLE plugin_enablements ADD COLUMN previous_grants TEXT COLLATE "C";
 ALTER TABLE plugin_enablements ADD COLUMN previous_settings TEXT COLLATE "C";
 
 -- The last move of a plugin's data from one version to another, chunk by chunk: `epoch` grows whenever a
--- server takes it up, and `writes` counts the chunks that have changed anything.
+-- server takes it up, `attempts` are those since a chunk was last done, and `writes` counts the chunks that have changed anything.
 CREATE TABLE plugin_moves (
     tenant TEXT COLLATE "C" NOT NULL,
     plugin TEXT COLLATE "C" NOT NULL,
@@ -65,11 +65,15 @@ CREATE TABLE plugin_moves (
     chunks BIGINT NOT NULL,
     writes BIGINT NOT NULL,
     leased_until BIGINT NOT NULL,
+    attempts BIGINT NOT NULL,
     error TEXT COLLATE "C",
     started_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     PRIMARY KEY (tenant, plugin)
 );
+
+-- What a move is on the way to, for the server that goes on with it.
+ALTER TABLE plugin_enablements ADD COLUMN moving_to TEXT COLLATE "C";
 
 -- A plugin that is uninstalled: when all that it keeps is purged and, once that has begun, what was, in
 -- numbers by table.

@@ -204,7 +204,8 @@ async fn history_is_not_rewritten_and_the_directory_reads_only_its_list() {
     assert!(has("hospes_server", "audit", "INSERT"));
     assert!(!has("hospes_server", "audit", "UPDATE") && !has("hospes_server", "audit", "DELETE"));
     assert!(!has("hospes_server", "schema_migrations", "INSERT"));
-    let listed = ["sessions", "tokens", "tenants", "lanes", "deliveries", "schedules", "import_jobs", "plugin_moves"];
+    let listed =
+        ["sessions", "tokens", "tenants", "lanes", "deliveries", "schedules", "import_jobs", "plugin_moves"];
     for (role, table, right) in &grants {
         assert!(["hospes_server", "hospes_directory"].contains(&role.as_str()), "{role} may {right} {table}");
         let may = role != "hospes_directory" || (listed.contains(&table.as_str()) && right == "SELECT");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use axum::http::Method;
 use hospes::db::Sql;
 use hospes::ops::plugins::upgrade::{Step, roll_out};
-use hospes::ops::plugins::{packages, trust};
+use hospes::ops::plugins::{moves, packages, trust};
 use hospes_tests::{Client, Engine, Harness as _, TestApp, TestResponse, both_engines, guests};
 use serde_json::{Value, json};
 
@@ -32,6 +32,16 @@ async fn leave_move(app: &TestApp) {
     let tenant = app.acme.operator().tenant;
     let left = app.core.db.write(&tenant, (), |tx, ()| Box::pin(tx.execute(LEAVE, Vec::new())));
     assert_eq!(left.await.unwrap(), 1);
+}
+
+/// Changes what the move is on the way to, as if it had been asked for so.
+async fn no_longer_refuse(app: &TestApp) {
+    const CHANGE: Sql = Sql::new(
+        "UPDATE plugin_enablements SET moving_to = REPLACE(moving_to, '\"refuse_enable\":true', '\"refuse_enable\":false')",
+    );
+    let tenant = app.acme.operator().tenant;
+    let changed = app.core.db.write(&tenant, (), |tx, ()| Box::pin(tx.execute(CHANGE, Vec::new())));
+    assert_eq!(changed.await.unwrap(), 1);
 }
 
 async fn migrations(app: &TestApp) -> Vec<String> {
@@ -113,6 +123,88 @@ both_engines! {
         assert_eq!(migrations(&app).await[before..], ["migrating from 1.0.0, chunk 1", "migrating from 1.0.0, chunk 2"]);
         let done = app.owner.get(MIGRATION).await.expect(200).body;
         assert_eq!((&done["state"], &done["chunks"], &done["error"]), (&json!("done"), &json!(3), &Value::Null));
+    }
+
+    async fn a_server_goes_on_with_a_move_that_another_has_left(app: TestApp) {
+        app.enable(guests::PROBE).await;
+        install_next(&app).await;
+        let refused = app.owner.post(ENABLEMENT, json!({"settings": {"refuse_enable": true}})).await;
+        assert_eq!(refused.code(), (422, "plugin_rejected"));
+        leave_move(&app).await;
+        no_longer_refuse(&app).await;
+        let second = app.second_server();
+        assert_eq!(moves::go_on(&second.core).await.unwrap(), 0, "its server may be at it");
+        app.clock.advance_seconds(120);
+        let before = migrations(&app).await.len();
+        assert_eq!(moves::go_on(&second.core).await.unwrap(), 1);
+        assert_eq!(migrations(&app).await[before..], ["migrating from 1.0.0, chunk 1", "migrating from 1.0.0, chunk 2"]);
+        assert_eq!(app.owner.get(MIGRATION).await.expect(200).body["state"], "done");
+        let row = app.owner.get(ENABLEMENT).await.expect(200).body;
+        assert_eq!((&row["plugin_version"], &row["settings"]["refuse_enable"]), (&json!("1.1.0"), &json!(false)));
+        let lines = app.owner.all("/api/v1/audit?entity=plugin").await;
+        assert_eq!(lines.iter().find(|line| line["action"] == "plugin.upgrade").unwrap()["actor_kind"], "server");
+        assert_eq!(moves::go_on(&second.core).await.unwrap(), 0);
+    }
+
+    async fn a_move_that_fails_is_tried_some_times_and_then_waits_for_somebody(app: TestApp) {
+        app.enable(guests::PROBE).await;
+        install_next(&app).await;
+        let refused = app.owner.post(ENABLEMENT, json!({"settings": {"refuse_enable": true}})).await;
+        assert_eq!(refused.code(), (422, "plugin_rejected"));
+        leave_move(&app).await;
+        let mut tries = 0;
+        for _ in 0..20 {
+            app.clock.advance_seconds(600);
+            tries += moves::go_on(&app.core).await.unwrap();
+        }
+        assert_eq!(tries, 8);
+        let failed = app.owner.get(MIGRATION).await.expect(200).body;
+        assert_eq!((&failed["state"], &failed["attempts"], &failed["chunks"]), (&json!("failed"), &json!(8), &json!(1)), "{failed}");
+        assert!(failed["error"].as_str().unwrap().contains("the settings say to refuse"), "{failed}");
+        assert_eq!(app.owner.get(ENABLEMENT).await.body["plugin_version"], "1.0.0");
+        app.owner.post(ENABLEMENT, json!({"settings": {"refuse_enable": false}})).await.expect(201);
+        assert_eq!(app.owner.get(ENABLEMENT).await.body["plugin_version"], "1.1.0");
+    }
+
+    async fn a_move_ends_when_what_is_enabled_has_changed_meanwhile(app: TestApp) {
+        app.enable(guests::PROBE).await;
+        install_next(&app).await;
+        app.owner.post(ENABLEMENT, json!({"settings": {"refuse_enable": true}})).await;
+        leave_move(&app).await;
+        let change = app.owner.request(Method::PATCH, ENABLEMENT).header("if-match", "\"1\"");
+        change.json(json!({"grants": [{"name": "settings:own"}]})).await.expect(200);
+        app.clock.advance_seconds(120);
+        moves::go_on(&app.core).await.unwrap();
+        let failed = app.owner.get(MIGRATION).await.expect(200).body;
+        assert_eq!(failed["state"], "failed");
+        assert!(failed["error"].as_str().unwrap().contains("changed meanwhile"), "{failed}");
+        let row = app.owner.get(ENABLEMENT).await.expect(200).body;
+        assert_eq!((&row["plugin_version"], row["grants"].as_array().unwrap().len()), (&json!("1.0.0"), 1));
+    }
+
+    async fn another_version_of_a_disabled_plugin_migrates_once_and_is_then_enabled(app: TestApp) {
+        let ada = app.acme.customer("Ada").await.id;
+        app.enable(guests::PROBE).await;
+        app.owner.delete(ENABLEMENT).await.expect(204);
+        install_next(&app).await;
+        app.owner.post(ENABLEMENT, json!({})).await.expect(201);
+        assert_eq!(migrations(&app).await.len(), 3);
+        let keys = json!({"keys": ["enabled", "disabled", "migrated"]});
+        let counts = act(&app.owner, ada.as_str(), "peek", keys).await.expect(200);
+        assert_eq!(counts.body["body"], json!([2, 1, 3]));
+
+        // Once its data is moved, only the enabling is tried again.
+        app.owner.delete(ENABLEMENT).await.expect(204);
+        let third = guests::edited(guests::PROBE, "version = \"1.0.0\"", "version = \"1.2.0\"");
+        packages::install(&app.core, third).await.unwrap();
+        let settled = json!({"settings": {"refuse_enable": true, "greeting": "nothing to migrate"}});
+        assert_eq!(app.owner.post(ENABLEMENT, settled).await.code(), (422, "plugin_rejected"));
+        assert_eq!(app.owner.get(MIGRATION).await.body["state"], "done");
+        assert_eq!(app.owner.get(ENABLEMENT).await.body["state"], "disabled");
+        app.owner.post(ENABLEMENT, json!({"settings": {}})).await.expect(201);
+        assert_eq!(migrations(&app).await.len(), 3);
+        let row = app.owner.get(ENABLEMENT).await.expect(200).body;
+        assert_eq!((&row["plugin_version"], &row["state"]), (&json!("1.2.0"), &json!("enabled")));
     }
 
     async fn the_version_before_comes_back_with_its_grants_and_settings(app: TestApp) {

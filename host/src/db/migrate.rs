@@ -66,7 +66,7 @@ const SECURE: &str = "
     DO $$
     DECLARE
         directory CONSTANT TEXT[] := ARRAY[
-            'sessions', 'tokens', 'tenants', 'lanes', 'deliveries', 'schedules', 'import_jobs'];
+            'sessions', 'tokens', 'tenants', 'lanes', 'deliveries', 'schedules', 'import_jobs', 'plugin_moves'];
         t RECORD;
         key TEXT;
     BEGIN

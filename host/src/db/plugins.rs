@@ -75,7 +75,7 @@ statements! {
         ON CONFLICT (tenant, plugin) DO UPDATE
         SET package_version = excluded.package_version, state = excluded.state, version = excluded.version,
             grants = excluded.grants, settings = excluded.settings, recording = excluded.recording,
-            updated_at = excluded.updated_at, purge_at = excluded.purge_at,
+            updated_at = excluded.updated_at, purge_at = excluded.purge_at, moving_to = NULL,
             previous_version = CASE WHEN plugin_enablements.package_version <> excluded.package_version
                 THEN plugin_enablements.package_version ELSE plugin_enablements.previous_version END,
             previous_grants = CASE WHEN plugin_enablements.package_version <> excluded.package_version

@@ -7,6 +7,7 @@ pub mod backfill;
 pub mod backoff;
 pub mod dispatch;
 pub mod imports;
+pub mod moves;
 pub mod plugins;
 pub mod recordings;
 pub mod retention;
@@ -38,6 +39,7 @@ pub async fn start(app: &App, policy: retention::Policy) -> Result<()> {
         app.spawn(imports::run(Arc::clone(&app.core), shutdown.clone()));
     }
     app.spawn(recordings::run(Arc::clone(&app.core), shutdown.clone()));
+    app.spawn(moves::run(Arc::clone(&app.core), shutdown.clone()));
     app.spawn(usage::run(Arc::clone(&app.core), shutdown.clone()));
     app.spawn(retention::Retention::new(Arc::clone(&app.core), policy, shutdown).run());
     Ok(())

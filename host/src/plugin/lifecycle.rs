@@ -12,11 +12,26 @@ use crate::domain::actor::Actor;
 use crate::domain::code::FailureCode;
 use crate::domain::point::Point;
 use crate::error::{Error, Result};
-use crate::ops::plugins::moves::{self, Taken};
+use crate::ops::plugins::moves::{self, Taken, Wanted};
 use crate::ops::plugins::{Ack, Inspected, Switch};
 
 /// Chunks of one migration.
 const CHUNKS_MAX: i64 = 10_000;
+
+/// From which version a plugin is enabled, and how.
+struct Way {
+    /// The version whose data is there, if it is another one.
+    from: Option<String>,
+    wanted: Wanted,
+    /// Whether it is disabled until then.
+    was_off: bool,
+    is_resumed: bool,
+}
+
+/// An acknowledgement that writes nothing.
+fn nothing() -> Ack {
+    Arc::new(|_| Box::pin(async { Ok(()) }))
+}
 
 impl PluginHost {
     /// Reads, checks, compiles and links a component without keeping it.
@@ -31,9 +46,16 @@ impl PluginHost {
     /// Enables a plugin or moves it to another version: what the guest does for
     /// it commits together with `ack`, or it stays as it was.
     pub(super) async fn enable(&self, actor: &Actor, switch: Switch, ack: Ack) -> Result<()> {
-        let from = switch.from.clone();
+        let wanted = Wanted {
+            base: switch.base,
+            grants: switch.grants.clone(),
+            settings: switch.settings.clone(),
+            backfill: switch.backfill,
+        };
+        let way =
+            Way { from: switch.from.clone(), wanted, was_off: switch.was_off, is_resumed: switch.is_resumed };
         let enabled = Arc::new(self.as_switched(actor, switch).await?);
-        let outcome = self.call_enable(&enabled, from, ack).await;
+        let outcome = self.call_enable(&enabled, way, ack).await;
         self.breakers.reset(&actor.tenant, &enabled.plugin);
         self.forget(&actor.tenant, &enabled.plugin).await;
         outcome
@@ -41,7 +63,7 @@ impl PluginHost {
 
     /// A plugin as it would be once it is enabled.
     pub(super) async fn as_switched(&self, actor: &Actor, switch: Switch) -> Result<Enabled> {
-        let Switch { package, grants, settings, recording, from: _ } = switch;
+        let Switch { package, grants, settings, recording, .. } = switch;
         let mut enabled = self.registry.candidate(&actor.tenant, &package).await?;
         enabled.permissions = permissions_of(&grants);
         enabled.grants = grants;
@@ -50,29 +72,48 @@ impl PluginHost {
         Ok(enabled)
     }
 
-    async fn call_enable(&self, enabled: &Arc<Enabled>, from: Option<String>, ack: Ack) -> Result<()> {
+    async fn call_enable(&self, enabled: &Arc<Enabled>, way: Way, ack: Ack) -> Result<()> {
         let loaded = self.registry.loaded(enabled).await?;
         if loaded.lifecycle.is_none() {
             return self.core()?.db.write(&enabled.tenant, ack, |tx, ack| ack(tx)).await;
         }
-        let Some(from) = from else {
+        let was_off = way.was_off || way.from.is_none();
+        if let Some(from) = way.from {
+            let last = if was_off { nothing() } else { Ack::clone(&ack) };
+            self.move_data(enabled, from, (way.wanted, way.is_resumed), last).await?;
+        }
+        if was_off {
             let beginning = self.begin(enabled, plugin_actor(enabled, None), Point::Lifecycle)?;
-            return self.run(beginning, Call::Enable, Effects::with(ack)).await.map(drop);
-        };
+            self.run(beginning, Call::Enable, Effects::with(ack)).await?;
+        }
+        Ok(())
+    }
+
+    /// Moves the data of one version to another, unless that is done; the last chunk commits with `ack`.
+    async fn move_data(
+        &self,
+        enabled: &Arc<Enabled>,
+        from: String,
+        (wanted, is_resumed): (Wanted, bool),
+        ack: Ack,
+    ) -> Result<()> {
         let core = self.core()?;
         let (tenant, plugin) = (&enabled.tenant, &*enabled.plugin);
-        let taken = moves::begin(&core, tenant, plugin, (&from, &enabled.package_version)).await?;
-        let epoch = taken.epoch;
+        if moves::is_done(&core, (tenant, plugin), (&from, &enabled.package_version, wanted.base)).await? {
+            return Ok(());
+        }
+        let taken = moves::begin(&core, tenant, plugin, (&from, &enabled.package_version, &wanted)).await?;
+        let standing = (taken.epoch, is_resumed.then_some(taken.attempts));
         let outcome = self.migrate(enabled, from, taken, ack).await;
         if let Err(error) = &outcome {
-            moves::fail(&core, (tenant, plugin), epoch, error).await;
+            moves::fail(&core, (tenant, plugin), standing, error).await;
         }
         outcome
     }
 
     /// Calls `migrate` until it is done; the last chunk commits together with `ack`.
     async fn migrate(&self, enabled: &Arc<Enabled>, from: String, taken: Taken, ack: Ack) -> Result<()> {
-        let Taken { epoch, mut cursor, chunks } = taken;
+        let Taken { epoch, mut cursor, chunks, .. } = taken;
         for _ in chunks..CHUNKS_MAX {
             let call = Call::Migrate { from: from.clone(), cursor };
             cursor = self.migrate_chunk(enabled, &call, epoch, &ack).await?;
@@ -96,8 +137,7 @@ impl PluginHost {
         epoch: i64,
         ack: &Ack,
     ) -> Result<Option<String>> {
-        let nothing: Ack = Arc::new(|_| Box::pin(async { Ok(()) }));
-        let effects = Effects::with(nothing);
+        let effects = Effects::with(nothing());
         for attempt in 1..=ATTEMPTS_MAX {
             let beginning = self.begin(enabled, plugin_actor(enabled, None), Point::Lifecycle)?;
             let prepared = self.prepare(&beginning, call, attempt, &effects).await?;

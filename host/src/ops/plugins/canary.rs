@@ -248,6 +248,10 @@ async fn check_data(
             settings: settings.clone(),
             recording: RecordingRules::default(),
             from: Some(old.version),
+            base: live.version,
+            backfill: false,
+            was_off: false,
+            is_resumed: false,
         };
         core.plugins()?.migration_of(actor, switch).await?
     };

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::moves::Wanted;
 use super::{Ack, Switch, canary, freezes, packages, recordings, trust};
 use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::db::canaries;
-use crate::db::plugins::{self, Enablement, EnablementRow, Previous};
+use crate::db::plugins::{self, Enablement, EnablementRow, Package, Previous};
 use crate::db::shadows;
 use crate::domain::actor::Actor;
 use crate::domain::audit::Entry;
@@ -120,24 +121,66 @@ pub async fn enable(core: &Core, actor: &Actor, plugin: &str, request: NewEnable
     if from.as_deref().is_some_and(|from| packages::order(from) < packages::order(&package.version)) {
         check_freeze(core, actor, plugin, from.as_deref()).await?;
     }
+    let wanted = Wanted {
+        base: before.as_ref().map_or(0, |row| row.version),
+        grants,
+        settings,
+        backfill: request.backfill,
+    };
+    switch_to(core, actor, (package, before, false), wanted).await?;
+    find(core, actor, plugin).await
+}
+
+/// Goes on with a move to another version for which nobody waits any more.
+///
+/// # Errors
+/// `VersionMismatch` if the enablement is not what it was when the move began; those of [`enable`].
+pub(super) async fn resume(
+    core: &Core,
+    tenant: &TenantId,
+    (plugin, version): (&str, &str),
+    wanted: Wanted,
+) -> Result<()> {
+    let actor = Actor::server(tenant.clone());
+    let package = packages::find(core, plugin, Some(version)).await?;
+    trust::check_runs(core, &package).await?;
+    let before = find_row(core, tenant, plugin).await?;
+    let now = before.as_ref().map_or(0, |row| row.version);
+    ops::check_version(RecordKind::Enablement, plugin, Some(wanted.base), now)?;
+    switch_to(core, &actor, (package, before, true), wanted).await
+}
+
+async fn switch_to(
+    core: &Core,
+    actor: &Actor,
+    (package, before, is_resumed): (Package, Option<Enablement>, bool),
+    wanted: Wanted,
+) -> Result<()> {
+    let Wanted { base, grants, settings, backfill } = wanted;
     let recording = before.as_ref().map(|row| row.recording.0.clone()).unwrap_or_default();
-    let backfill = request.backfill;
-    let action = if from.is_some() { "plugin.upgrade" } else { "plugin.enable" };
+    // What is disabled has its data all the same.
+    let other = before.as_ref().filter(|row| row.package_version != package.version);
+    let action = match other {
+        Some(before) if before.state == "enabled" => "plugin.upgrade",
+        Some(_) | None => "plugin.enable",
+    };
+    let from = other.map(|row| row.package_version.clone());
     let row = EnablementRow {
         plugin: package.name.clone(),
         package_version: package.version.clone(),
         state: "enabled",
-        version: before.as_ref().map_or(1, |row| row.version + 1),
+        version: base + 1,
         grants: grants.clone(),
         settings: settings.clone(),
         recording: recording.clone(),
         purge_at: None,
         at: core.now(),
     };
-    let prepared = prepare(core, actor, (row, manifest.clone()), (action, backfill)).await?;
-    let ack = ack_of(prepared);
-    core.plugins()?.switch_on(actor, Switch { package, grants, settings, recording, from }, ack).await?;
-    find(core, actor, plugin).await
+    let manifest = package.manifest.0.clone();
+    let prepared = prepare(core, actor, (row, manifest), (action, backfill)).await?;
+    let was_off = before.is_none_or(|row| row.state != "enabled");
+    let switch = Switch { package, grants, settings, recording, from, base, backfill, was_off, is_resumed };
+    core.plugins()?.switch_on(actor, switch, ack_of(prepared)).await
 }
 
 /// A version that the operator has stopped is replaced at any time.

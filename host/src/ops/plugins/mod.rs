@@ -171,8 +171,16 @@ pub struct Switch {
     pub settings: Value,
     /// Which of its runs are recorded.
     pub recording: RecordingRules,
-    /// The version that is enabled now, if it is another one.
+    /// The version whose data is there, if it is another one.
     pub from: Option<String>,
+    /// The version of the enablement that is to be replaced.
+    pub base: i64,
+    /// Whether the plugin is told of what is there already.
+    pub backfill: bool,
+    /// Whether it is disabled, or was never enabled.
+    pub was_off: bool,
+    /// Whether a server goes on with it that nobody waits for.
+    pub is_resumed: bool,
 }
 
 /// How an extension point of a plugin has fared in this process.

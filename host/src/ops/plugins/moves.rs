@@ -7,7 +7,8 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::enablement;
 use super::{Ack, packages, trust};
@@ -17,6 +18,7 @@ use crate::db::moves::{self, Chunk, MoveRow};
 use crate::db::plugins::Enablement;
 use crate::domain::actor::Actor;
 use crate::domain::code::{Reason, RecordKind};
+use crate::domain::grant::Grants;
 use crate::domain::ids::TenantId;
 use crate::domain::permission::Permission;
 use crate::error::{Error, Result};
@@ -26,6 +28,23 @@ use crate::ops::{self, Core};
 /// chunk may take with all its tries. If it takes longer all the same, its commit is refused.
 const LEASE_S: i64 = 120;
 
+/// Attempts without a chunk that is done; then the move has failed.
+const ATTEMPTS_MAX: i64 = 8;
+/// Seconds between attempts, the last for ever.
+const PAUSES_S: [i64; 4] = [5, 15, 60, 300];
+/// Moves that one look at the database finds.
+const DUE_MAX: u32 = 8;
+
+/// What a move is on the way to, kept so that any server can go on with it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Wanted {
+    /// The version of the enablement that it began from: whoever changes that ends the move.
+    pub(crate) base: i64,
+    pub(crate) grants: Grants,
+    pub(crate) settings: Value,
+    pub(crate) backfill: bool,
+}
+
 /// The last move of a plugin's data to another version.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct MoveView {
@@ -33,9 +52,12 @@ pub struct MoveView {
     pub from_version: String,
     /// To this one.
     pub to_version: String,
-    /// `running`; `interrupted` if its server has gone: enabling the version again goes on where it
-    /// stands; `failed`: the old version goes on, and enabling begins again; or `done`.
+    /// `running`; `interrupted` if its server has gone or an attempt has failed: within a minute or a few a
+    /// server goes on where it stands; `failed`: the old version goes on, and enabling the version begins
+    /// again; or `done`.
     pub state: String,
+    /// Attempts since a chunk was last done; after 8 the move has failed.
+    pub attempts: i64,
     /// Chunks that are committed.
     pub chunks: i64,
     /// Those of them that have changed anything.
@@ -58,10 +80,11 @@ pub async fn find(core: &Core, actor: &Actor, plugin: &str) -> Result<MoveView> 
     ops::require(actor, Permission::PluginRead)?;
     let row = find_row(core, &actor.tenant, plugin).await?;
     let row = row.ok_or_else(|| Error::not_found(RecordKind::Move, plugin))?;
-    let MoveRow { from_version, to_version, state, chunks, writes, error, started_at, updated_at, .. } = row;
-    let is_left = state == "running" && row.leased_until <= core.now();
+    let MoveRow { from_version, to_version, state, attempts, chunks, writes, error, .. } = row;
+    let MoveRow { leased_until, started_at, updated_at, .. } = row;
+    let is_left = state == "running" && leased_until <= core.now();
     let state = if is_left { "interrupted".to_owned() } else { state };
-    Ok(MoveView { from_version, to_version, state, chunks, writes, error, started_at, updated_at })
+    Ok(MoveView { from_version, to_version, state, attempts, chunks, writes, error, started_at, updated_at })
 }
 
 async fn find_row(core: &Core, tenant: &TenantId, plugin: &str) -> Result<Option<MoveRow>> {
@@ -77,18 +100,102 @@ pub(crate) async fn begin(
     core: &Core,
     tenant: &TenantId,
     plugin: &str,
-    (from, to): (&str, &str),
+    (from, to, wanted): (&str, &str, &Wanted),
 ) -> Result<Taken> {
     let now = core.now();
-    let state = (tenant.clone(), [plugin, from, to].map(str::to_owned), (now, now.plus_seconds(LEASE_S)));
-    let taken = core.db.write(tenant, state, |tx, (tenant, [plugin, from, to], times)| {
-        Box::pin(moves::begin(tx, tenant, plugin, (from.as_str(), to.as_str()), *times))
+    let names = [plugin, from, to].map(str::to_owned);
+    let state = (tenant.clone(), names, json!(wanted), (now, now.plus_seconds(LEASE_S)));
+    let taken = core.db.write(tenant, state, |tx, (tenant, [plugin, from, to], wanted, times)| {
+        Box::pin(moves::begin(tx, tenant, plugin, (from.as_str(), to.as_str(), wanted), *times))
     });
     let running = || {
         let message = format!("the data of `{plugin}` is being moved to another version");
         Error::conflict(Reason::MoveRunning, message)
     };
     taken.await?.ok_or_else(running)
+}
+
+fn pause_after(attempts: i64) -> i64 {
+    let place = usize::try_from(attempts - 1).unwrap_or_default().min(PAUSES_S.len() - 1);
+    PAUSES_S.get(place).copied().unwrap_or_default()
+}
+
+/// Goes on with moves that nobody is at, of all tenants; answers how many were taken up.
+///
+/// # Errors
+/// Those of the database, when it cannot say which there are.
+pub async fn go_on(core: &Core) -> Result<u64> {
+    let due = {
+        let mut directory = core.db.directory().await?;
+        moves::due(&mut directory, core.now(), DUE_MAX).await?
+    };
+    let mut taken = 0;
+    for (tenant, plugin) in due {
+        match go_on_with(core, &tenant, &plugin).await {
+            Ok(()) => taken += 1,
+            // Another server was faster.
+            Err(Error::Conflict { code: Reason::MoveRunning, .. }) => {}
+            Err(error) => {
+                taken += 1;
+                tracing::warn!(?error, %tenant, plugin, "an attempt to move a plugin's data has failed");
+            }
+        }
+    }
+    Ok(taken)
+}
+
+async fn go_on_with(core: &Core, tenant: &TenantId, plugin: &str) -> Result<()> {
+    let mut reader = core.db.read(tenant).await?;
+    let row = moves::find(&mut reader, tenant, plugin).await?;
+    let wanted = moves::wanted(&mut reader, tenant, plugin).await?;
+    drop(reader);
+    let Some(row) = row.filter(|row| row.state == "running") else { return Ok(()) };
+    if row.attempts >= ATTEMPTS_MAX {
+        let gone = "every server that took it up has gone";
+        return give_up(core, (tenant, plugin), row.error.is_none().then_some(gone)).await;
+    }
+    let Some(wanted) = wanted else {
+        let changed = "the enabled version, its grants or its settings have changed meanwhile";
+        return give_up(core, (tenant, plugin), Some(changed)).await;
+    };
+    let wanted: Wanted = serde_json::from_str(&wanted).map_err(Error::internal)?;
+    tracing::info!(%tenant, plugin, to = row.to_version, "goes on with the move of a plugin's data");
+    match enablement::resume(core, tenant, (plugin, &row.to_version), wanted).await {
+        Err(Error::VersionMismatch { .. } | Error::Refused { .. } | Error::NotFound { .. }) => {
+            let changed = "the version may not run, or what is enabled has changed meanwhile";
+            give_up(core, (tenant, plugin), Some(changed)).await
+        }
+        outcome => outcome,
+    }
+}
+
+async fn give_up(
+    core: &Core,
+    (tenant, plugin): (&TenantId, &str),
+    error: Option<&'static str>,
+) -> Result<()> {
+    let state = (tenant.clone(), plugin.to_owned(), error, core.now());
+    core.db
+        .write(tenant, state, |tx, (tenant, plugin, error, now)| {
+            Box::pin(moves::give_up(tx, tenant, plugin, (*error, *now)))
+        })
+        .await
+}
+
+/// Whether the data is moved already, and only the enabling of the version has failed since: a plugin that is
+/// disabled has done nothing meanwhile.
+pub(crate) async fn is_done(
+    core: &Core,
+    (tenant, plugin): (&TenantId, &str),
+    (from, to, base): (&str, &str, i64),
+) -> Result<bool> {
+    let mut reader = core.db.read(tenant).await?;
+    let row = moves::find(&mut reader, tenant, plugin).await?;
+    let wanted = moves::wanted(&mut reader, tenant, plugin).await?;
+    let is_this = |row: &MoveRow| row.state == "done" && row.from_version == from && row.to_version == to;
+    let Some(wanted) = wanted.filter(|_| row.as_ref().is_some_and(is_this)) else { return Ok(false) };
+    let wanted: Wanted = serde_json::from_str(&wanted).map_err(Error::internal)?;
+    Ok(wanted.base == base)
 }
 
 /// What commits with a chunk: the cursor behind it, and after the last one `done`.
@@ -119,11 +226,25 @@ pub(crate) fn chunk_ack(
     })
 }
 
-/// Notes why a move has failed. The old version goes on.
-pub(crate) async fn fail(core: &Core, (tenant, plugin): (&TenantId, &str), epoch: i64, error: &Error) {
-    let state = (tenant.clone(), plugin.to_owned(), (epoch, error.to_string(), core.now()));
-    let noted = core.db.write(tenant, state, |tx, (tenant, plugin, (epoch, error, now))| {
-        Box::pin(moves::fail(tx, tenant, plugin, (*epoch, error, *now)))
+/// Notes why an attempt has failed. The old version goes on. One that somebody waits for has failed with
+/// that; one that a server has taken up is tried again later, a few times.
+pub(crate) async fn fail(
+    core: &Core,
+    (tenant, plugin): (&TenantId, &str),
+    (epoch, attempts): (i64, Option<i64>),
+    error: &Error,
+) {
+    let now = core.now();
+    let again = attempts.filter(|attempts| *attempts < ATTEMPTS_MAX);
+    let retry_at = again.map(|attempts| now.plus_seconds(pause_after(attempts)));
+    let state = (tenant.clone(), plugin.to_owned(), (epoch, error.to_string(), retry_at), now);
+    let noted = core.db.write(tenant, state, |tx, (tenant, plugin, (epoch, error, retry_at), now)| {
+        Box::pin(async move {
+            match retry_at {
+                Some(at) => moves::retry(tx, tenant, plugin, (*epoch, *at, error, *now)).await,
+                None => moves::fail(tx, tenant, plugin, (*epoch, error, *now)).await,
+            }
+        })
     });
     if let Err(error) = noted.await {
         tracing::warn!(%error, plugin, "why a plugin's data was not moved is not kept; its lease will expire");
