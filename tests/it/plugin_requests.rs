@@ -29,7 +29,7 @@ fn own_address() -> SocketAddr {
 /// A server with the guest enabled, and the server of others that every name means.
 pub(crate) struct Scene {
     pub(crate) rig: Rig,
-    receiver: Receiver,
+    pub(crate) receiver: Receiver,
 }
 
 impl Scene {

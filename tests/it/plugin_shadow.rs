@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hospes::ops::plugins::{packages, trust, usage};
-use hospes_tests::{TestApp, both_engines, guests};
+use hospes_tests::{Reply, TestApp, TestDb, both_engines, guests};
 use serde_json::{Value, json};
+
+use crate::plugin_requests::Scene;
+use crate::plugin_rig::Rig;
 
 const RETAIL: &str = "/api/v1/plugins/retail-membership";
 const SHADOW: &str = "/api/v1/plugins/retail-membership/shadow";
@@ -199,6 +202,51 @@ both_engines! {
         let lines = app.owner.all("/api/v1/audit?entity=plugin").await;
         let count = |action: &str| lines.iter().filter(|line| line["action"] == action).count();
         assert_eq!((count("plugin.shadow_start"), count("plugin.shadow_stop")), (4, 1));
+    }
+
+    async fn a_shadow_sends_nothing_to_anybody(database: TestDb) {
+        let scene = Scene::start(database, |_| Reply::Answer(200, "well")).await;
+        let app = &scene.rig.app;
+        app.owner.post("/api/v1/plugins/caller/shadow", json!({})).await.expect(201);
+        let sent = || scene.receiver.received().iter().filter(|received| received.line.starts_with("POST /events")).count();
+        for (number, name) in (1..=3).zip(["Bea", "Cai", "Dan"]) {
+            let customer = format!("/api/v1/customers/{}", scene.rig.customer);
+            app.owner.patch(&customer, json!({"name": name})).await.expect(200);
+            app.run_jobs().await;
+            assert_eq!(sent(), number, "one for each event, and that is the enabled version's");
+        }
+        let shadow = app.owner.get("/api/v1/plugins/caller/shadow").await.expect(200).body;
+        assert_eq!((&shadow["events"], &shadow["failures"]), (&json!(3), &json!(3)), "{shadow}");
+        assert!(shadow["last_error"].as_str().unwrap().contains("sends no requests"), "{shadow}");
+    }
+
+    async fn files_values_records_and_calls_of_a_shadow_are_reported_and_discarded(rig: Rig) {
+        const A: &str = "/api/v1/plugins/courier-a";
+        rig.enable(guests::COURIER).await;
+        rig.enable(&guests::edited(guests::COURIER, "courier-a", "courier-b")).await;
+        let owner = &rig.app.owner;
+        // The enabled version may only see the event; the shadow may do everything.
+        let everything = owner.get(A).await.expect(200).body["grants"].clone();
+        let few = json!([{"name": "customers:read"}]);
+        owner.patch(&format!("{A}/enablement"), json!({"grants": few})).await.expect(200);
+        let all: Vec<Value> = everything.as_array().unwrap().iter().map(|grant| json!({"name": grant["name"]})).collect();
+        owner.post(&format!("{A}/shadow"), json!({"grants": all})).await.expect(201);
+        let customer = format!("/api/v1/customers/{}", rig.customer);
+        let script = json!([["write", "f", "x"], ["count", "n"], ["call", "courier-b", [["count", "m"], ["write", "g", "y"]]]]);
+        owner.patch(&customer, json!({"name": script.to_string()})).await.expect(200);
+        rig.app.run_jobs().await;
+
+        let shadow = owner.get(&format!("{A}/shadow")).await.expect(200).body;
+        assert_eq!(shadow["failures"], 0, "{shadow}");
+        let rows = owner.all(&format!("{A}/shadow/differences")).await;
+        let mut found: Vec<&str> = rows.iter().filter_map(|row| row["what"].as_str()).collect();
+        found.sort_unstable();
+        assert_eq!(found, ["courier-b/files/g", "courier-b/kv/m", "files/f", "kv/n"]);
+        assert!(rows.iter().all(|row| row["live"] == Value::Null), "{rows:?}");
+        // Nothing of it has happened.
+        owner.patch(&format!("{A}/enablement"), json!({"grants": all})).await.expect(200);
+        let look = json!([["peek", "n"], ["read", "f"], ["call", "courier-b", [["peek", "m"], ["read", "g"]]]]);
+        assert_eq!(rig.script("courier-a", look).await.unwrap(), json!([null, null, [null, null]]));
     }
 
     async fn only_what_may_run_runs_in_the_shadow(app: TestApp) {

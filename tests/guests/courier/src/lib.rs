@@ -4,7 +4,8 @@
 use std::hint::black_box;
 
 use hospes_sdk::{
-    Actions, Error, Functions, Outcome, Result, Subject, Value, context, customers, files, json, kv, plugins,
+    Actions, Error, Event, EventBody, Events, Functions, Outcome, Result, Subject, Value, context, customers,
+    files, json, kv, plugins, serde_json,
 };
 
 /// Turns of the loop that `burn` counts by: some 10 million units of fuel.
@@ -15,6 +16,15 @@ struct Courier;
 impl Actions for Courier {
     fn run(_action: &str, _target: Subject, input: Value) -> Result<Outcome> {
         Ok(Outcome { message: "done".to_owned(), body: run(&input)? })
+    }
+}
+
+impl Events for Courier {
+    /// Runs the script that is the customer's name, if it is one.
+    fn handle_one(event: Event) -> Result<()> {
+        let EventBody::CustomerUpdated(customer) = event.body else { return Ok(()) };
+        let Ok(script) = serde_json::from_str::<Vec<Value>>(&customer.name) else { return Ok(()) };
+        run(&json!({ "script": script })).map(drop)
     }
 }
 
@@ -113,4 +123,4 @@ fn name(error: &Error) -> String {
     }
 }
 
-hospes_sdk::plugin!(Courier: Actions, Functions);
+hospes_sdk::plugin!(Courier: Actions, Events, Functions);
