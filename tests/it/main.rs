@@ -43,6 +43,7 @@ mod plugin_attacks;
 mod plugin_bounds;
 mod plugin_calls;
 mod plugin_canary;
+mod plugin_commands;
 mod plugin_engine;
 mod plugin_files;
 mod plugin_generated;

@@ -60,6 +60,7 @@ impl Site {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hospes-under-test"));
         command.stdin(Stdio::null()).kill_on_drop(true).env("HOSPES_DATA", self.folder.path());
         command.env("HOSPES_PLUGINS_TRUST", "unsigned_allowed");
+        command.env("HOSPES_SECRETS_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
         for limit in ["TOKEN", "TENANT"] {
             command.env(format!("HOSPES_LIMITS_{limit}_REQUESTS_PER_MINUTE"), "1000000");
         }
