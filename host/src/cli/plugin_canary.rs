@@ -71,13 +71,12 @@ pub(super) struct Part {
     percent: Option<u32>,
     /// Ids of org units, separated by commas: the customers whom they look after
     #[arg(long, value_name = "IDS", value_delimiter = ',')]
-    org_units: Option<Vec<String>>,
+    org_units: Option<Vec<OrgUnitId>>,
 }
 
 impl Part {
     fn into_share(self) -> (Option<u32>, Option<Vec<OrgUnitId>>) {
-        let units = self.org_units.map(|units| units.into_iter().map(OrgUnitId::from_stored).collect());
-        (self.percent, units)
+        (self.percent, self.org_units)
     }
 }
 
