@@ -53,6 +53,7 @@ mod plugin_hostile;
 mod plugin_http;
 mod plugin_jobs;
 mod plugin_languages;
+mod plugin_program;
 mod plugin_records;
 mod plugin_registry;
 mod plugin_requests;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection as _, Executor as _};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 
@@ -90,6 +90,14 @@ impl Site {
         String::from_utf8(output.stderr).unwrap()
     }
 
+    /// Starts a command that does not end by itself.
+    pub(crate) fn watch(&self, arguments: &[&str]) -> Watched {
+        let mut command = self.program(None);
+        let mut process = command.args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let said = BufReader::new(process.stdout.take().unwrap()).lines();
+        Watched { _process: process, said }
+    }
+
     /// A file in the site's folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -143,6 +151,20 @@ impl Site {
         }
         database.close().await.unwrap();
         expired
+    }
+}
+
+/// A command that goes on, and what it says.
+pub(crate) struct Watched {
+    _process: Child,
+    said: Lines<BufReader<ChildStdout>>,
+}
+
+impl Watched {
+    /// The next line.
+    pub(crate) async fn line(&mut self) -> String {
+        let line = tokio::time::timeout(PATIENCE, self.said.next_line()).await.unwrap();
+        line.unwrap().expect("the command goes on")
     }
 }
 
