@@ -11,6 +11,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -183,12 +184,18 @@ pub fn guest_cargo(program: &OsStr, speed: Speed) -> Command {
             cargo.env_remove(name);
         }
     }
-    if let Some(home) = cargo_home() {
-        // Panics name source files; what is given away must not tell whose machine has built it.
-        let flag = format!("--remap-path-prefix={}=cargo", home.display());
-        cargo.env("CARGO_ENCODED_RUSTFLAGS", flag);
-    }
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", remapped().join("\u{1f}"));
     cargo
+}
+
+/// Flags that shorten the names of source files, which panics carry: what is given away must tell neither
+/// whose machine has built it nor where its dependencies came from.
+fn remapped() -> Vec<String> {
+    let Some(home) = cargo_home() else { return Vec::new() };
+    let registries = fs::read_dir(home.join("registry/src")).into_iter().flatten().flatten();
+    // Of several that fit, the last one counts.
+    let folders = iter::once((home, "cargo")).chain(registries.map(|folder| (folder.path(), "crates")));
+    folders.map(|(folder, name)| format!("--remap-path-prefix={}={name}", folder.display())).collect()
 }
 
 /// Where cargo keeps the sources of dependencies.
