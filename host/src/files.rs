@@ -333,6 +333,14 @@ impl NamedFile {
         self.write(content, OpenOptions::new().write(true).create_new(true))
     }
 
+    /// Writes the file, in the place of one that is there.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub fn replace(&self, content: &[u8]) -> Result<(), FileError> {
+        self.write(content, OpenOptions::new().write(true).create(true).truncate(true))
+    }
+
     /// As [`NamedFile::create`], readable by its owner only.
     ///
     /// # Errors

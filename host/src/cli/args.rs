@@ -239,7 +239,7 @@ pub(super) enum Plugin {
     },
     /// Sign a package: its bytes, name, version and rights
     ///
-    /// Writes PACKAGE.sig, which `install` reads from beside the package.
+    /// Writes PACKAGE.sig, in the place of one that is there; `install` reads it from beside the package.
     Sign {
         /// File of the package (.wasm)
         #[arg(value_name = "PACKAGE", value_hint = ValueHint::FilePath)]

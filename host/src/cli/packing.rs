@@ -53,7 +53,8 @@ pub(super) fn sign(package: &Path, key: &Path, embed: Option<&Path>) -> Outcome 
         }
         None => {
             let to = beside(package, ".sig");
-            NamedFile::at(&to)?.create(signature.as_bytes())?;
+            // That of an earlier build holds no more.
+            NamedFile::at(&to)?.replace(signature.as_bytes())?;
             to
         }
     };
