@@ -10,13 +10,21 @@ use std::path::{Path, PathBuf};
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failure> {
+    println!("cargo::rerun-if-env-changed=CARGO_MANIFEST_DIR");
     embed_migrations()?;
     embed_sources()
 }
 
+/// The checkout that is being built. It is asked for when the script runs: two checkouts that share a
+/// target folder share the compiled script too, and must not embed each other's files.
+fn workspace() -> Result<PathBuf, Failure> {
+    let host = std::env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo names CARGO_MANIFEST_DIR")?;
+    Ok(Path::new(&host).join("..").canonicalize()?)
+}
+
 /// The sources of the SDK, the testkit and the contract, by their path in the workspace.
 fn embed_sources() -> Result<(), Failure> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    let root = workspace()?;
     let mut files = BTreeMap::new();
     for folder in ["sdk", "wit"] {
         collect(&root, &root.join(folder), &mut files)?;
@@ -53,7 +61,7 @@ fn collect(root: &Path, folder: &Path, found: &mut BTreeMap<String, PathBuf>) ->
 }
 
 fn embed_migrations() -> Result<(), Failure> {
-    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations").canonicalize()?;
+    let migrations = workspace()?.join("migrations");
     println!("cargo::rerun-if-changed={}", migrations.display());
     let sqlite = list(&migrations.join("sqlite"))?;
     let postgres = list(&migrations.join("postgres"))?;
