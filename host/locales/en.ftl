@@ -172,6 +172,7 @@ fault-read-only = cannot be set here
 fault-reserved = is reserved
 fault-not-here = cannot be used for this field
 fault-unknown-reference = there is no such record
+fault-unknown-org-unit = there is no org unit `{ $id }`; name one that `GET /api/v1/org-units` lists
 fault-in-the-past = must be in the future
 fault-ends-before-start = must be later than the start
 fault-too-far = must be at most { $max } days away

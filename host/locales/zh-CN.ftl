@@ -172,6 +172,7 @@ fault-read-only = 不能在此处设置
 fault-reserved = 为保留值
 fault-not-here = 不能用于该字段
 fault-unknown-reference = 没有这样的记录
+fault-unknown-org-unit = 没有组织单元 `{ $id }`；请填写 `GET /api/v1/org-units` 列出的组织单元
 fault-in-the-past = 必须晚于当前时间
 fault-ends-before-start = 必须晚于开始时间
 fault-too-far = 最多 { $max } 天之后

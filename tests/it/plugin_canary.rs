@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use hospes::domain::canary::Share;
+use hospes::domain::permission::Role;
 use hospes::ops::plugins::{canary, packages, trust};
 use hospes_tests::{Client, Engine, Harness as _, TestApp, TestResponse, both_engines, guests};
 use serde_json::{Value, json};
@@ -80,6 +81,24 @@ async fn audited(app: &TestApp, action: &str) -> Vec<Value> {
     let mut lines = app.owner.all("/api/v1/audit?entity=plugin").await;
     lines.retain(|line| line["action"] == action);
     lines
+}
+
+/// What the plugin scores these customers, in their order.
+async fn scores(app: &TestApp, scoring: &str, customers: &[String]) -> Vec<Value> {
+    let path = format!("{HOSTILE}/scoring/{scoring}");
+    let scored = app.owner.post(&path, json!({"customer_ids": customers})).await.expect(200).body;
+    let items = scored["items"].as_array().unwrap();
+    assert!(
+        items.iter().zip(customers).all(|(item, customer)| item["customer_id"] == **customer),
+        "{scored}"
+    );
+    items.iter().map(|item| item["score"].clone()).collect()
+}
+
+/// Which version answers a request about `what`.
+async fn asked(client: &Client, what: &str) -> String {
+    let answer = client.request(Method::POST, &format!("{HOSTILE}/x/answer/{what}")).await.expect(200);
+    answer.body.as_str().unwrap().to_owned()
 }
 
 async fn rename(app: &TestApp, customer: &str, name: &str) -> TestResponse {
@@ -176,6 +195,87 @@ both_engines! {
         assert_eq!(met(&app.owner, &near).await, "1.0.0");
     }
 
+    async fn a_score_and_a_request_about_a_customer_go_with_the_customer(app: TestApp) {
+        hostile(&app).await;
+        let ids = customers(&app, 30, "Ada").await;
+        assert_eq!(scores(&app, "version", &ids).await, vec![json!(0.0); 30]);
+        start(&app, HOSTILE, json!({"percent": 40})).await.expect(201);
+        let expected: Vec<Value> = ids.iter().map(|id| json!(if is_taken(id, 40) { 1.0 } else { 0.0 })).collect();
+        assert!(expected.contains(&json!(1.0)) && expected.contains(&json!(0.0)));
+        assert_eq!(scores(&app, "version", &ids).await, expected, "in the order in which they were named");
+        for id in &ids {
+            let version = if is_taken(id, 40) { "1.1.0" } else { "1.0.0" };
+            assert_eq!(asked(&app.owner, id).await, version, "{id}");
+        }
+        // An order goes with its customer.
+        let total = json!({"amount_minor": 500, "currency": "CNY"});
+        for taken in [true, false] {
+            let customer = ids.iter().find(|id| is_taken(id, 40) == taken).unwrap();
+            let order = json!({"customer_id": customer, "channel": "store", "ordered_at": "2026-02-27T09:30:00Z", "total": total});
+            let order = app.owner.post("/api/v1/orders", order).await.expect(201);
+            let version = asked(&app.owner, order.body["id"].as_str().unwrap()).await;
+            assert_eq!(version, if taken { "1.1.0" } else { "1.0.0" });
+        }
+        let view = shown(&app, HOSTILE).await;
+        assert!(view["canary"]["runs"].as_u64().unwrap() > 12 && view["canary"]["failures"] == 0, "{view}");
+        // After the end everything is as it was.
+        app.owner.delete(&format!("{HOSTILE}/canary")).await.expect(200);
+        assert_eq!(scores(&app, "version", &ids).await, vec![json!(0.0); 30]);
+    }
+
+    async fn a_request_about_no_customer_goes_with_whoever_sends_it(app: TestApp) {
+        hostile(&app).await;
+        let unit = async |name: &str, above: Option<&Value>| {
+            let new = json!({"kind": "region", "name": name, "parent_id": above});
+            app.owner.post("/api/v1/org-units", new).await.expect(201).body["id"].clone()
+        };
+        let north = unit("north", None).await;
+        let (store, south) = (unit("store", Some(&north)).await, unit("south", None).await);
+        let mut people = Vec::new();
+        for (login, unit) in [("near", &store), ("far", &south)] {
+            let user = app.acme.user(login, &[Role::Manager]).await;
+            app.owner.patch(&format!("/api/v1/users/{}", user.id), json!({"org_unit_id": unit})).await.expect(200);
+            people.push(app.acme.sign_in(login).await);
+        }
+        start(&app, HOSTILE, json!({"org_units": [north]})).await.expect(201);
+        assert_eq!(asked(&people[0], "who").await, "1.1.0");
+        assert_eq!(asked(&people[1], "who").await, "1.0.0");
+        assert_eq!(asked(&app.owner, "who").await, "1.0.0", "who belongs nowhere is in no unit");
+
+        // By percentage, everybody meets one version, again and again.
+        let mut versions = Vec::new();
+        app.owner.patch(&format!("{HOSTILE}/canary"), json!({"percent": 50})).await.expect(200);
+        for _ in 0..16 {
+            let token = app.acme.token(&[Role::Manager]).await;
+            let first = asked(&token, "who").await;
+            assert_eq!(asked(&token, "who").await, first);
+            versions.push(first);
+        }
+        assert!(["1.0.0", "1.1.0"].iter().all(|version| versions.iter().any(|met| met == version)), "{versions:?}");
+    }
+
+    async fn a_scoring_that_fails_in_the_canary_costs_nobody_a_score_and_ends_it(app: TestApp) {
+        hostile(&app).await;
+        let ids = customers(&app, 10, "Ada").await;
+        start(&app, HOSTILE, json!({"percent": 50})).await.expect(201);
+        for _ in 0..5 {
+            assert_eq!(scores(&app, "traps-when-new", &ids).await, vec![json!(0.0); 10]);
+        }
+        let view = shown(&app, HOSTILE).await;
+        assert_eq!((&view["state"], &view["ended_because"]), (&json!("ended"), &json!("breaker")), "{view}");
+        assert_eq!((&view["live"]["failures"], &view["canary"]["failures"]), (&json!(0), &json!(5)), "{view}");
+        // Of a request that may write, who asked learns of the failure, as of any other.
+        start(&app, HOSTILE, json!({"percent": 99})).await.expect(201);
+        let mut failed = 0;
+        for _ in 0..20 {
+            let token = app.acme.token(&[Role::Manager]).await;
+            let answer = token.request(Method::POST, &format!("{HOSTILE}/x/answer/traps-when-new")).await;
+            failed += u32::from(answer.code().1 == "plugin_failed");
+        }
+        assert_eq!(failed, 5, "then it has ended");
+        assert_eq!(shown(&app, HOSTILE).await["ended_because"], "breaker");
+    }
+
     async fn a_version_that_fails_at_events_stops_itself_and_nobody_else_is_touched(app: TestApp) {
         hostile(&app).await;
         let ids = customers(&app, 30, "hostile: event traps when new").await;
@@ -239,6 +339,9 @@ both_engines! {
         freeze(false).await;
         start(&app, PROBE, json!({"percent": 10})).await.expect(201);
         assert_eq!(start(&app, PROBE, json!({"percent": 10})).await.code(), (409, "canary_running"));
+        let nobodys = json!({"org_units": ["org_00000000000000000000000000"]});
+        let nobodys = app.owner.patch(&format!("{PROBE}/canary"), nobodys).await;
+        assert_eq!(nobodys.faults(), ["/org_units/0 unknown_org_unit"]);
         freeze(true).await;
         let more = app.owner.patch(&format!("{PROBE}/canary"), json!({"percent": 20})).await;
         assert_eq!(more.code(), (403, "upgrade_frozen"));
@@ -259,8 +362,17 @@ both_engines! {
         for wrong in [json!({}), json!({"percent": 0}), json!({"percent": 100}), json!({"org_units": []})] {
             assert_eq!(start(&app, PROBE, wrong).await.status.as_u16(), 422);
         }
-        let both = json!({"percent": 5, "org_units": ["org_00000000000000000000000000"]});
+        const NOBODY: &str = "org_00000000000000000000000000";
+        let both = json!({"percent": 5, "org_units": [NOBODY]});
         assert_eq!(start(&app, PROBE, both).await.status.as_u16(), 422);
+        // A unit that there is not would make a canary for nobody; one of another tenant is none.
+        let region = json!({"kind": "region", "name": "north"});
+        let known = app.owner.post("/api/v1/org-units", &region).await.expect(201).body["id"].clone();
+        let elsewhere = app.tenant("elsewhere").await.owner.post("/api/v1/org-units", &region).await.expect(201);
+        let unknown = start(&app, PROBE, json!({"org_units": [known, NOBODY, elsewhere.body["id"]]})).await;
+        assert_eq!(unknown.faults(), ["/org_units/1 unknown_org_unit", "/org_units/2 unknown_org_unit"]);
+        let told = unknown.body["errors"][0]["message"].as_str().unwrap();
+        assert!(told.contains(NOBODY) && told.contains("GET /api/v1/org-units"), "{told}");
         // Data that it would migrate is the old version's too, and nothing of the trial is kept.
         let migrates = app.owner.post(&format!("{PROBE}/canary"), json!({"percent": 10})).await;
         assert_eq!(migrates.code(), (409, "canary_data"), "{migrates}");

@@ -37,7 +37,13 @@ async fn an_operator_gives_a_version_to_a_part_of_the_customers_to_all_and_takes
     assert!(site.refused(&["plugin", "canary", "start", "hostile"]).await.contains("--percent"));
     let started = site.command(&["plugin", "canary", "start", "hostile", "--percent", "20"]).await;
     assert!(started.contains("hostile 1.1.0 for 20 % of the customers: running"), "{started}");
-    let units = ["org_00000000000000000000000001", "org_00000000000000000000000002"];
+    let server = site.start().await;
+    let mut units = Vec::new();
+    for name in ["North", "South"] {
+        let made = server.post("/api/v1/org-units", &json!({ "kind": "region", "name": name })).await;
+        units.push(made["id"].as_str().unwrap().to_owned());
+    }
+    server.kill().await;
     let both = units.join(",");
     let changed = site.command(&["plugin", "canary", "change", "hostile", "--org-units", &both]).await;
     assert!(changed.contains(&format!("for the customers of {}: running", units.join(", "))), "{changed}");
@@ -46,6 +52,9 @@ async fn an_operator_gives_a_version_to_a_part_of_the_customers_to_all_and_takes
     let shown = site.command(&["plugin", "canary", "show", "hostile"]).await;
     assert!(
         shown.contains("1.0.0: 0 runs, 0 failed") && shown.contains("1.1.0: 0 runs, 0 failed"),
+    let nobodys = "org_00000000000000000000000001";
+    let unknown = site.refused(&["plugin", "canary", "change", "hostile", "--org-units", nobodys]).await;
+    assert!(unknown.contains("/org_units/0") && unknown.contains(nobodys), "{unknown}");
         "{shown}"
     );
     let ended = site.command(&["plugin", "canary", "abort", "hostile"]).await;

@@ -105,6 +105,7 @@ codes! {
         Reserved = "reserved",
         NotHere = "not_here",
         UnknownReference = "unknown_reference",
+        UnknownOrgUnit { id } = "unknown_org_unit",
         InThePast = "in_the_past",
         EndsBeforeStart = "ends_before_start",
         TooFar { max } = "too_far",

@@ -1,7 +1,8 @@
 //! Which of two versions a record meets while a tenant tries a newer one on a part of them, and how both
 //! fare.
 //!
-//! A record goes with its customer. What is about no customer meets the enabled version.
+//! A record goes with its customer. A request to an endpoint that names neither customer nor order goes with
+//! whoever sends it. What else is about no customer meets the enabled version.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -172,6 +173,23 @@ impl PluginHost {
         Ok(Arc::clone(if takes { &canary.enabled } else { live }))
     }
 
+    /// The version that answers a request to one of the plugin's endpoints: that of the customer or order
+    /// which the path names, or else of the person or token that asks.
+    pub(super) async fn version_for_request(
+        &self,
+        live: &Arc<Enabled>,
+        actor: &Actor,
+        path: &[String],
+    ) -> Result<Arc<Enabled>> {
+        let Some(canary) = &live.canary else { return Ok(Arc::clone(live)) };
+        if let Some(record) = path.iter().find_map(|segment| record_of(segment)) {
+            return self.version_for(live, &record).await;
+        }
+        let unit = actor.org_unit.as_ref().map(|unit| unit.path.as_str());
+        let takes = canary.share.takes(&live.plugin, actor.principal.id(), unit);
+        Ok(Arc::clone(if takes { &canary.enabled } else { live }))
+    }
+
     /// Which of these subjects a canary takes.
     pub(super) async fn takes(
         &self,
@@ -258,6 +276,12 @@ impl PluginHost {
             Err(failure) => Ok(Some(format!("the migration of {version} fails: {}", reason_of(&failure)))),
         }
     }
+}
+
+/// The customer or order whose id this is.
+fn record_of(segment: &str) -> Option<Subject> {
+    let customer = segment.parse().ok().map(Subject::Customer);
+    customer.or_else(|| segment.parse().ok().map(Subject::Order))
 }
 
 fn customer_of(subject: &Subject) -> Option<&str> {

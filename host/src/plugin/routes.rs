@@ -46,7 +46,8 @@ impl PluginHost {
             let path = request.path.join("/");
             Error::not_found(RecordKind::Route, format!("{} {plugin}/x/{path}", request.method.as_str()))
         };
-        let enabled = self.registry.find(&actor.tenant, plugin).await?.ok_or_else(unknown)?;
+        let live = self.registry.find(&actor.tenant, plugin).await?.ok_or_else(unknown)?;
+        let enabled = Box::pin(self.version_for_request(&live, actor, &request.path)).await?;
         let (position, route, params) = find(&enabled, &request).ok_or_else(unknown)?;
         check_roles(actor, &format!("`{} {}`", route.method.as_str(), route.path), &route.roles)?;
         let schemas = enabled.facts.routes.get(position).ok_or_else(unknown)?;

@@ -15,6 +15,7 @@ use crate::clock::Timestamp;
 use crate::domain::actor::{Actor, Locale};
 use crate::domain::code::{FailureCode, RecordKind};
 use crate::domain::customer::Customer;
+use crate::domain::event::Subject;
 use crate::domain::grant::Grant;
 use crate::domain::ids::CustomerId;
 use crate::domain::manifest::{ColumnSource, OrderFact, Scoring};
@@ -37,15 +38,62 @@ impl PluginHost {
         customers: Vec<Customer>,
     ) -> Result<Vec<Score>> {
         let unknown = || Error::not_found(RecordKind::Scoring, format!("{plugin}/{scoring}"));
-        let enabled = self.registry.find(&actor.tenant, plugin).await?.ok_or_else(unknown)?;
-        let declared = enabled.facts.manifest.scoring.iter().find(|one| one.name == scoring);
-        let declared = declared.ok_or_else(unknown)?;
-        let user = user_actor(actor, &enabled);
-        check_grants(&enabled, declared)?;
-        check_fields(&enabled, declared, &user)?;
+        let live = self.registry.find(&actor.tenant, plugin).await?.ok_or_else(unknown)?;
+        let declared = declared_by(&live, scoring).ok_or_else(unknown)?;
+        let Some(canary) = &live.canary else {
+            return self.score_all(actor, (&live, declared), &customers).await;
+        };
+        let subjects: Vec<Subject> =
+            customers.iter().map(|customer| Subject::Customer(customer.id.clone())).collect();
+        let takes = self.takes(&live, canary, &subjects).await?;
+        let (taken, rest): (Vec<_>, Vec<_>) =
+            customers.into_iter().enumerate().zip(takes).partition(|(_, is_taken)| *is_taken);
+        let parted = |part: Vec<((usize, Customer), bool)>| -> (Vec<usize>, Vec<Customer>) {
+            part.into_iter().map(|(placed, _)| placed).unzip()
+        };
+        let ((mut places, taken), (rest_places, rest)) = (parted(taken), parted(rest));
+        let mut scores = self.score_taken(actor, (&live, declared), (&canary.enabled, &taken)).await?;
+        scores.extend(self.score_all(actor, (&live, declared), &rest).await?);
+        places.extend(rest_places);
+        let mut placed: Vec<(usize, Score)> = places.into_iter().zip(scores).collect();
+        placed.sort_by_key(|(place, _)| *place);
+        Ok(placed.into_iter().map(|(_, score)| score).collect())
+    }
+
+    /// Scores the customers of a canary. A page has customers of both versions, and no other customer's
+    /// score may fail with the canary: since scoring writes nothing, the enabled version answers where the
+    /// new one fails or has no such scoring. The failure counts all the same.
+    async fn score_taken(
+        &self,
+        actor: &Actor,
+        (live, declared): (&Arc<Enabled>, &Scoring),
+        (canary, taken): (&Arc<Enabled>, &[Customer]),
+    ) -> Result<Vec<Score>> {
+        if taken.is_empty() {
+            return Ok(Vec::new());
+        }
+        if let Some(new) = declared_by(canary, &declared.name) {
+            match self.score_all(actor, (canary, new), taken).await {
+                Err(Error::PluginFailed { .. }) => {}
+                scored => return scored,
+            }
+        }
+        self.score_all(actor, (live, declared), taken).await
+    }
+
+    /// Scores customers with one version, slice by slice.
+    async fn score_all(
+        &self,
+        actor: &Actor,
+        (enabled, declared): (&Arc<Enabled>, &Scoring),
+        customers: &[Customer],
+    ) -> Result<Vec<Score>> {
+        let user = user_actor(actor, enabled);
+        check_grants(enabled, declared)?;
+        check_fields(enabled, declared, &user)?;
         let mut scores = Vec::with_capacity(customers.len());
         for slice in customers.chunks(SLICE_MAX as usize) {
-            scores.extend(self.score_slice(actor, &enabled, declared, slice).await?);
+            scores.extend(self.score_slice(actor, enabled, declared, slice).await?);
         }
         Ok(scores)
     }
@@ -80,6 +128,10 @@ impl PluginHost {
             message: format!("its scores are not acceptable: {message}"),
         })
     }
+}
+
+fn declared_by<'e>(enabled: &'e Enabled, scoring: &str) -> Option<&'e Scoring> {
+    enabled.facts.manifest.scoring.iter().find(|one| one.name == scoring)
 }
 
 /// The grant that a column's source needs.

@@ -12,11 +12,12 @@ use crate::clock::Timestamp;
 pub use crate::db::canaries::Counted;
 use crate::db::canaries::{self, CanaryRow};
 use crate::db::plugins::{self, Enablement, Package, Previous};
-use crate::db::{Json, Tx};
+use crate::db::{Json, Tx, org_units};
 use crate::domain::actor::Actor;
 use crate::domain::audit::Entry;
 use crate::domain::canary::{Share, Tally};
-use crate::domain::code::{Reason, RecordKind};
+use crate::domain::check::Faults;
+use crate::domain::code::{FaultCode, Reason, RecordKind};
 use crate::domain::grant::{Granted, Grants};
 use crate::domain::ids::{OrgUnitId, TenantId};
 use crate::domain::manifest::{Field, Manifest};
@@ -33,10 +34,12 @@ pub struct NewCanary {
     /// The version; the newest that is installed, if absent. It has what the enabled one is granted.
     #[schema(max_length = 64)]
     pub version: Option<String>,
-    /// Of 100 customers, how many meet it, with all that is about them. Either this or org units.
+    /// Of 100 customers, how many meet it, with all that is about them; of 100 people and tokens, whose
+    /// requests to the plugin's endpoints about no customer do. Either this or org units.
     #[schema(minimum = 1, maximum = 99)]
     pub percent: Option<u32>,
-    /// Ids of org units: it is for the customers whom they, or units below them, look after.
+    /// Ids of org units: it is for the customers whom they, or units below them, look after, and for the
+    /// requests of those who belong to them to the plugin's endpoints about no customer.
     #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 50)]
     pub org_units: Option<Vec<OrgUnitId>>,
     /// A JSON Merge Patch over the settings of the enabled version.
@@ -152,6 +155,7 @@ pub async fn start(core: &Core, actor: &Actor, plugin: &str, new: NewCanary) -> 
     ops::require(actor, Permission::PluginWrite)?;
     let NewCanary { version, percent, org_units, settings } = new;
     let share = Share::of(percent, org_units)?;
+    check_units(core, actor, &share).await?;
     let live = running(core, actor, plugin).await?;
     let package = packages::find(core, plugin, version.as_deref()).await?;
     trust::check_runs(core, &package).await?;
@@ -199,6 +203,20 @@ async fn apply_start(
         return Err(Error::conflict(Reason::CanaryRunning, message));
     }
     ops::audit::append(tx, actor, row.started_at, entry).await
+}
+
+/// A canary is for org units that there are, or it would be for nobody without anyone's noticing.
+async fn check_units(core: &Core, actor: &Actor, share: &Share) -> Result<()> {
+    let Share::OrgUnits(units) = share else { return Ok(()) };
+    let mut reader = core.db.read(&actor.tenant).await?;
+    let mut faults = Faults::default();
+    for (position, unit) in units.iter().enumerate() {
+        if org_units::find(&mut reader, &actor.tenant, unit).await?.is_none() {
+            let code = FaultCode::UnknownOrgUnit { id: unit.to_string() };
+            faults.plain(format!("/org_units/{position}"), code);
+        }
+    }
+    faults.finish()
 }
 
 async fn running(core: &Core, actor: &Actor, plugin: &str) -> Result<Enablement> {
@@ -278,6 +296,7 @@ fn without_label(field: &Field) -> Value {
 pub async fn change(core: &Core, actor: &Actor, plugin: &str, patch: CanaryPatch) -> Result<CanaryView> {
     ops::require(actor, Permission::PluginWrite)?;
     let share = Share::of(patch.percent, patch.org_units)?;
+    check_units(core, actor, &share).await?;
     let row = find_running(core, actor, plugin).await?;
     enablement::check_freeze(core, actor, plugin, Some(&row.live_version)).await?;
     let now = core.now();

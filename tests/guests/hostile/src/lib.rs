@@ -141,6 +141,8 @@ impl Scoring for Hostile {
         let rows = slice.rows();
         match scoring {
             "loop" => spin(),
+            "traps-when-new" if is_new() => panic!("the new version's scoring trapped"),
+            "version" => return Ok(Scores::new(vec![f64::from(u8::from(is_new())); rows])),
             "write" => kv::set("from-a-score", &1)?,
             "too-few" => return Ok(Scores::new(vec![0.0; rows.saturating_sub(1)])),
             "infinite" => return Ok(Scores::new(vec![f64::INFINITY; rows])),
@@ -159,6 +161,10 @@ impl Routes for Hostile {
         match how {
             "loop" => spin(),
             "trap" => panic!("the route trapped on purpose"),
+            "traps-when-new" if is_new() => panic!("the new version's route trapped"),
+            who if who == "who" || who.starts_with("cus_") || who.starts_with("ord_") => {
+                return Ok(Response::ok(json!(context::get().plugin_version)));
+            }
             "huge" => return Ok(Response::ok(json!(giant(3 << 20)))),
             "huger" => return Ok(Response::ok(json!(giant(8 << 20)))),
             "deep" => return Ok(Response::ok(deep(200))),
