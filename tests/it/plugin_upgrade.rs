@@ -315,9 +315,43 @@ both_engines! {
         app.owner.post(ENABLEMENT, json!({})).await.expect(201);
         trust::resume(&app.core, "probe", "1.0.0").await.unwrap();
         app.owner.post(ENABLEMENT, json!({"version": "1.0.0"})).await.expect(201);
+        // What is disabled at the moment is not upgraded by the way either; as it was, it comes back.
+        app.owner.delete(ENABLEMENT).await.expect(204);
+        assert_eq!(app.owner.post(ENABLEMENT, json!({})).await.code(), (403, "upgrade_frozen"));
+        app.owner.post(ENABLEMENT, json!({"version": "1.0.0"})).await.expect(201);
         // It is over.
         app.clock.advance_seconds(24 * 60 * 60);
         app.owner.post(ENABLEMENT, json!({})).await.expect(201);
+    }
+
+    async fn a_move_that_is_going_on_waits_while_the_calendar_wants_no_upgrades(app: TestApp) {
+        const CALENDAR: &str = "/api/v1/upgrade-freezes";
+        app.enable(guests::PROBE).await;
+        install_next(&app).await;
+        app.owner.post(ENABLEMENT, json!({"settings": {"refuse_enable": true}})).await;
+        leave_move(&app).await;
+        no_longer_refuse(&app).await;
+        let sale = json!({"starts_at": "2026-03-01T00:00:00Z", "ends_at": "2026-03-02T00:00:00Z", "reason": "spring sale"});
+        app.owner.put(CALENDAR, json!({"freezes": [sale]})).await.expect(200);
+        let before = migrations(&app).await.len();
+        let mut looked = 0;
+        for _ in 0..20 {
+            app.clock.advance_seconds(300);
+            looked += moves::go_on(&app.core).await.unwrap();
+        }
+        assert_eq!((looked, migrations(&app).await.len()), (20, before), "it is looked at, and nothing is called");
+        let held = app.owner.get(MIGRATION).await.expect(200).body;
+        assert_eq!((&held["state"], &held["chunks"], &held["attempts"]), (&json!("interrupted"), &json!(1), &json!(0)), "{held}");
+        assert!(held["error"].as_str().unwrap().contains("spring sale"), "{held}");
+        let row = app.owner.get(ENABLEMENT).await.expect(200).body;
+        assert_eq!((&row["plugin_version"], &row["state"]), (&json!("1.0.0"), &json!("enabled")));
+        // Once it is over, the move goes on by itself where it stands.
+        app.clock.advance_seconds(24 * 60 * 60);
+        moves::go_on(&app.core).await.unwrap();
+        assert_eq!(migrations(&app).await[before..], ["migrating from 1.0.0, chunk 1", "migrating from 1.0.0, chunk 2"]);
+        let done = app.owner.get(MIGRATION).await.expect(200).body;
+        assert_eq!((&done["state"], &done["error"]), (&json!("done"), &Value::Null));
+        assert_eq!(app.owner.get(ENABLEMENT).await.expect(200).body["plugin_version"], "1.1.0");
     }
 
     async fn two_tenants_run_two_versions_side_by_side(app: TestApp) {

@@ -51,6 +51,11 @@ statements! {
         UPDATE plugin_moves
         SET leased_until = $4, error = $5, updated_at = $6
         WHERE tenant = $1 AND plugin = $2 AND epoch = $3 AND state = 'running'";
+    // To wait is no attempt.
+    HOLD = "
+        UPDATE plugin_moves
+        SET attempts = 0, leased_until = $4, error = $5, updated_at = $6
+        WHERE tenant = $1 AND plugin = $2 AND epoch = $3 AND state = 'running'";
     GIVE_UP = "
         UPDATE plugin_moves
         SET state = 'failed', error = COALESCE($3, error), updated_at = $4
@@ -142,6 +147,16 @@ pub(crate) async fn retry(
     (epoch, retry_at, error, at): (i64, Timestamp, &str, Timestamp),
 ) -> Result<()> {
     tx.execute(RETRY, args![tenant, plugin, epoch, retry_at, error, at]).await.map(drop)
+}
+
+/// Lets a move wait until it is looked at again, unless somebody else has taken it up.
+pub(crate) async fn hold(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    plugin: &str,
+    (epoch, until, reason, at): (i64, Timestamp, &str, Timestamp),
+) -> Result<()> {
+    tx.execute(HOLD, args![tenant, plugin, epoch, until, reason, at]).await.map(drop)
 }
 
 /// Gives up a move that nobody is at, for this reason or that of the last attempt.

@@ -114,7 +114,10 @@ impl PluginHost {
     /// Calls `migrate` until it is done; the last chunk commits together with `ack`.
     async fn migrate(&self, enabled: &Arc<Enabled>, from: String, taken: Taken, ack: Ack) -> Result<()> {
         let Taken { epoch, mut cursor, chunks, .. } = taken;
+        let core = self.core()?;
         for _ in chunks..CHUNKS_MAX {
+            let versions = (from.as_str(), enabled.package_version.as_str());
+            moves::check_calendar(&core, (&enabled.tenant, &enabled.plugin), versions).await?;
             let call = Call::Migrate { from: from.clone(), cursor };
             cursor = self.migrate_chunk(enabled, &call, epoch, &ack).await?;
             if cursor.is_none() {

@@ -116,10 +116,9 @@ pub async fn enable(core: &Core, actor: &Actor, plugin: &str, request: NewEnable
     if !faults.is_empty() {
         return Err(Error::Invalid { faults });
     }
-    let running = before.as_ref().filter(|row| row.state == "enabled");
-    let from = running.map(|row| row.package_version.clone()).filter(|version| *version != package.version);
-    if from.as_deref().is_some_and(|from| packages::order(from) < packages::order(&package.version)) {
-        check_freeze(core, actor, plugin, from.as_deref()).await?;
+    // A version that is disabled is one from which a newer one is an upgrade all the same: its data is there.
+    if let Some(before) = &before {
+        check_upgrade(core, actor, plugin, (&before.package_version, &package.version)).await?;
     }
     let wanted = Wanted {
         base: before.as_ref().map_or(0, |row| row.version),
@@ -181,6 +180,19 @@ async fn switch_to(
     let was_off = before.is_none_or(|row| row.state != "enabled");
     let switch = Switch { package, grants, settings, recording, from, base, backfill, was_off, is_resumed };
     core.plugins()?.switch_on(actor, switch, ack_of(prepared)).await
+}
+
+/// Only what is newer waits for the calendar.
+pub(super) async fn check_upgrade(
+    core: &Core,
+    actor: &Actor,
+    plugin: &str,
+    (from, to): (&str, &str),
+) -> Result<()> {
+    if packages::order(from) < packages::order(to) {
+        check_freeze(core, actor, plugin, Some(from)).await?;
+    }
+    Ok(())
 }
 
 /// A version that the operator has stopped is replaced at any time.

@@ -3,7 +3,8 @@
 //! `lifecycle.migrate` is called chunk by chunk. A chunk's effects and the cursor behind it commit
 //! together, so that another server goes on where one has left it. Until the last chunk is done the
 //! old version is the enabled one and does all its work: what it writes meanwhile is in its own form,
-//! which the new one must read.
+//! which the new one must read. So a move can wait at any chunk: when the tenant's calendar wants no upgrades,
+//! none follows, since the last one would change the version in the midst of what the calendar protects.
 
 use std::sync::Arc;
 
@@ -32,6 +33,8 @@ const LEASE_S: i64 = 120;
 const ATTEMPTS_MAX: i64 = 8;
 /// Seconds between attempts, the last for ever.
 const PAUSES_S: [i64; 4] = [5, 15, 60, 300];
+/// Seconds after which a move that waits for the calendar looks at it again.
+const HELD_S: i64 = 300;
 /// Moves that one look at the database finds.
 const DUE_MAX: u32 = 8;
 
@@ -52,8 +55,9 @@ pub struct MoveView {
     pub from_version: String,
     /// To this one.
     pub to_version: String,
-    /// `running`; `interrupted` if its server has gone or an attempt has failed: within a minute or a few a
-    /// server goes on where it stands; `failed`: the old version goes on, and enabling the version begins
+    /// `running`; `interrupted` if its server has gone, an attempt has failed or the calendar wants no
+    /// upgrades: within a minute or a few, or once the calendar is open, a server goes on where it stands;
+    /// `failed`: the old version goes on, and enabling the version begins
     /// again; or `done`.
     pub state: String,
     /// Attempts since a chunk was last done; after 8 the move has failed.
@@ -82,7 +86,8 @@ pub async fn find(core: &Core, actor: &Actor, plugin: &str) -> Result<MoveView> 
     let row = row.ok_or_else(|| Error::not_found(RecordKind::Move, plugin))?;
     let MoveRow { from_version, to_version, state, attempts, chunks, writes, error, .. } = row;
     let MoveRow { leased_until, started_at, updated_at, .. } = row;
-    let is_left = state == "running" && leased_until <= core.now();
+    // Whoever takes it up forgets why the one before did not go on.
+    let is_left = state == "running" && (leased_until <= core.now() || error.is_some());
     let state = if is_left { "interrupted".to_owned() } else { state };
     Ok(MoveView { from_version, to_version, state, attempts, chunks, writes, error, started_at, updated_at })
 }
@@ -161,6 +166,8 @@ async fn go_on_with(core: &Core, tenant: &TenantId, plugin: &str) -> Result<()> 
     let wanted: Wanted = serde_json::from_str(&wanted).map_err(Error::internal)?;
     tracing::info!(%tenant, plugin, to = row.to_version, "goes on with the move of a plugin's data");
     match enablement::resume(core, tenant, (plugin, &row.to_version), wanted).await {
+        // It waits for the calendar.
+        Err(Error::Refused { code: Reason::UpgradeFrozen { .. }, .. }) => Ok(()),
         Err(Error::VersionMismatch { .. } | Error::Refused { .. } | Error::NotFound { .. }) => {
             let changed = "the version may not run, or what is enabled has changed meanwhile";
             give_up(core, (tenant, plugin), Some(changed)).await
@@ -198,6 +205,19 @@ pub(crate) async fn is_done(
     Ok(wanted.base == base)
 }
 
+/// Whether the next chunk of a move may follow; one to an older version may at any time, as may one from a
+/// version that the operator has stopped.
+///
+/// # Errors
+/// `Refused` with `upgrade_frozen` while the tenant's calendar wants no upgrades.
+pub(crate) async fn check_calendar(
+    core: &Core,
+    (tenant, plugin): (&TenantId, &str),
+    versions: (&str, &str),
+) -> Result<()> {
+    enablement::check_upgrade(core, &Actor::server(tenant.clone()), plugin, versions).await
+}
+
 /// What commits with a chunk: the cursor behind it, and after the last one `done`.
 pub(crate) fn chunk_ack(
     core: &Core,
@@ -227,7 +247,8 @@ pub(crate) fn chunk_ack(
 }
 
 /// Notes why an attempt has failed. The old version goes on. One that somebody waits for has failed with
-/// that; one that a server has taken up is tried again later, a few times.
+/// that; one that a server has taken up is tried again later, a few times. One that waits for the calendar
+/// has not failed: it goes on where it stands, however long that takes.
 pub(crate) async fn fail(
     core: &Core,
     (tenant, plugin): (&TenantId, &str),
@@ -235,6 +256,9 @@ pub(crate) async fn fail(
     error: &Error,
 ) {
     let now = core.now();
+    if matches!(error, Error::Refused { code: Reason::UpgradeFrozen { .. }, .. }) {
+        return hold(core, (tenant, plugin), (epoch, error.to_string())).await;
+    }
     let again = attempts.filter(|attempts| *attempts < ATTEMPTS_MAX);
     let retry_at = again.map(|attempts| now.plus_seconds(pause_after(attempts)));
     let state = (tenant.clone(), plugin.to_owned(), (epoch, error.to_string(), retry_at), now);
@@ -248,6 +272,17 @@ pub(crate) async fn fail(
     });
     if let Err(error) = noted.await {
         tracing::warn!(%error, plugin, "why a plugin's data was not moved is not kept; its lease will expire");
+    }
+}
+
+async fn hold(core: &Core, (tenant, plugin): (&TenantId, &str), (epoch, reason): (i64, String)) {
+    let now = core.now();
+    let state = (tenant.clone(), plugin.to_owned(), (epoch, reason), now);
+    let held = core.db.write(tenant, state, |tx, (tenant, plugin, (epoch, reason), now)| {
+        Box::pin(moves::hold(tx, tenant, plugin, (*epoch, now.plus_seconds(HELD_S), reason, *now)))
+    });
+    if let Err(error) = held.await {
+        tracing::warn!(%error, plugin, "that a move waits for the calendar is not kept; its lease will expire");
     }
 }
 
