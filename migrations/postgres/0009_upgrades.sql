@@ -25,6 +25,8 @@ CREATE TABLE plugin_shadows (
     events_max BIGINT NOT NULL,
     deliveries BIGINT NOT NULL,
     events BIGINT NOT NULL,
+    saves BIGINT NOT NULL,
+    saves_left_out BIGINT NOT NULL,
     failures BIGINT NOT NULL,
     fuel BIGINT NOT NULL,
     differences BIGINT NOT NULL,
@@ -32,13 +34,14 @@ CREATE TABLE plugin_shadows (
     PRIMARY KEY (tenant, plugin)
 );
 
--- One effect that one of the two versions has and the other has not, or has otherwise.
+-- One effect that one of the two versions has and the other has not, or has otherwise; without an event, it
+-- is an answer to a save.
 CREATE TABLE plugin_shadow_differences (
     tenant TEXT COLLATE "C" NOT NULL,
     plugin TEXT COLLATE "C" NOT NULL,
     seq BIGINT NOT NULL,
     at BIGINT NOT NULL,
-    event TEXT COLLATE "C" NOT NULL,
+    event TEXT COLLATE "C",
     subject_kind TEXT COLLATE "C" NOT NULL,
     subject_id TEXT COLLATE "C" NOT NULL,
     what TEXT COLLATE "C" NOT NULL,

@@ -25,6 +25,8 @@ CREATE TABLE plugin_shadows (
     events_max INTEGER NOT NULL,
     deliveries INTEGER NOT NULL,
     events INTEGER NOT NULL,
+    saves INTEGER NOT NULL,
+    saves_left_out INTEGER NOT NULL,
     failures INTEGER NOT NULL,
     fuel INTEGER NOT NULL,
     differences INTEGER NOT NULL,
@@ -32,13 +34,14 @@ CREATE TABLE plugin_shadows (
     PRIMARY KEY (tenant, plugin)
 ) STRICT, WITHOUT ROWID;
 
--- One effect that one of the two versions has and the other has not, or has otherwise.
+-- One effect that one of the two versions has and the other has not, or has otherwise; without an event, it
+-- is an answer to a save.
 CREATE TABLE plugin_shadow_differences (
     tenant TEXT NOT NULL,
     plugin TEXT NOT NULL,
     seq INTEGER NOT NULL,
     at INTEGER NOT NULL,
-    event TEXT NOT NULL,
+    event TEXT,
     subject_kind TEXT NOT NULL,
     subject_id TEXT NOT NULL,
     what TEXT NOT NULL,

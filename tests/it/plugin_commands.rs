@@ -24,7 +24,10 @@ async fn an_operator_tries_a_version_beside_the_enabled_one() {
         site.command(&["plugin", "shadow", "start", "hostile", "--hours", "2", "--events", "50"]).await;
     assert!(started.contains("hostile 1.1.0 beside 1.0.0: running, until "), "{started}");
     let shown = site.command(&["plugin", "shadow", "show", "hostile"]).await;
-    assert!(shown.contains("0 events in 0 deliveries, 0 failed, 0 fuel, 0 differences"), "{shown}");
+    assert!(
+        shown.contains("0 events in 0 deliveries and 0 saves, 0 failed, 0 fuel, 0 differences"),
+        "{shown}"
+    );
     let none = site.refused(&["plugin", "shadow", "start", "hostile", "--events", "0"]).await;
     assert!(none.contains("events"), "{none}");
     let stopped = site.command(&["plugin", "shadow", "stop", "hostile"]).await;
@@ -49,12 +52,12 @@ async fn an_operator_gives_a_version_to_a_part_of_the_customers_to_all_and_takes
     assert!(changed.contains(&format!("for the customers of {}: running", units.join(", "))), "{changed}");
     let wrong = site.refused(&["plugin", "canary", "change", "hostile", "--org-units", "north"]).await;
     assert!(wrong.contains("org_"), "{wrong}");
-    let shown = site.command(&["plugin", "canary", "show", "hostile"]).await;
-    assert!(
-        shown.contains("1.0.0: 0 runs, 0 failed") && shown.contains("1.1.0: 0 runs, 0 failed"),
     let nobodys = "org_00000000000000000000000001";
     let unknown = site.refused(&["plugin", "canary", "change", "hostile", "--org-units", nobodys]).await;
     assert!(unknown.contains("/org_units/0") && unknown.contains(nobodys), "{unknown}");
+    let shown = site.command(&["plugin", "canary", "show", "hostile"]).await;
+    assert!(
+        shown.contains("1.0.0: 0 runs, 0 failed") && shown.contains("1.1.0: 0 runs, 0 failed"),
         "{shown}"
     );
     let ended = site.command(&["plugin", "canary", "abort", "hostile"]).await;

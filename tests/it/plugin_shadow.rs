@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hospes::ops::plugins::{packages, trust, usage};
-use hospes_tests::{Reply, TestApp, TestDb, both_engines, guests};
+use hospes_tests::{Reply, TestApp, TestDb, TestResponse, both_engines, guests};
 use serde_json::{Value, json};
 
 use crate::plugin_requests::Scene;
 use crate::plugin_rig::Rig;
 
 const RETAIL: &str = "/api/v1/plugins/retail-membership";
+const PROBE: &str = "/api/v1/plugins/probe";
+const HOSTILE: &str = "/api/v1/plugins/hostile";
 const SHADOW: &str = "/api/v1/plugins/retail-membership/shadow";
 const POINTS: &str = "fields/retail-membership.points";
 /// The changed rule: a point for 1.01 instead of 1.00.
@@ -68,6 +70,30 @@ fn found(rows: &[Value]) -> BTreeMap<String, (String, String)> {
     let points = rows.iter().filter(|row| row["what"] == POINTS);
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     points.map(|row| (text(&row["subject_id"]), (text(&row["live"]), text(&row["shadow"])))).collect()
+}
+
+/// The probe, and a newer version whose hook rejects with another code.
+async fn probe_with_another_code(app: &TestApp) {
+    app.enable(guests::PROBE).await;
+    let next = guests::edited(guests::PROBE, "version = \"1.0.0\"", "version = \"1.1.0\"");
+    packages::install(&app.core, guests::edited(&next, "told_to_reject", "tald_to_reject")).await.unwrap();
+}
+
+async fn create(app: &TestApp, name: &str) -> TestResponse {
+    app.owner.post("/api/v1/customers", json!({"kind": "person", "name": name})).await
+}
+
+/// What was found to differ in answers to saves.
+async fn saves(app: &TestApp, plugin: &str) -> Vec<Value> {
+    let mut rows = app.owner.all(&format!("{plugin}/shadow/differences")).await;
+    rows.retain(|row| row["event"] == Value::Null);
+    rows
+}
+
+/// How the hooks of the enabled version have fared.
+async fn health(app: &TestApp, plugin: &str) -> Value {
+    let plugin = app.owner.get(plugin).await.expect(200).body;
+    plugin["health"].as_array().unwrap().iter().find(|point| point["point"] == "hooks").unwrap().clone()
 }
 
 both_engines! {
@@ -247,6 +273,78 @@ both_engines! {
         owner.patch(&format!("{A}/enablement"), json!({"grants": all})).await.expect(200);
         let look = json!([["peek", "n"], ["read", "f"], ["call", "courier-b", [["peek", "m"], ["read", "g"]]]]);
         assert_eq!(rig.script("courier-a", look).await.unwrap(), json!([null, null, [null, null]]));
+    }
+
+    async fn a_hook_in_the_shadow_shows_whom_it_would_have_answered_otherwise(app: TestApp) {
+        probe_with_another_code(&app).await;
+        app.owner.post(&format!("{PROBE}/shadow"), json!({})).await.expect(201);
+        assert_eq!(create(&app, "reject: Ann").await.code(), (422, "plugin_rejected"));
+        assert_eq!(create(&app, "patch: Bo").await.expect(201).body["name"], "Bo");
+        create(&app, "Cai").await.expect(201);
+        let shadow = app.owner.get(&format!("{PROBE}/shadow")).await.expect(200).body;
+        assert_eq!(shadow["saves"], 0, "nobody has waited for it");
+        app.run_jobs().await;
+
+        let rows = saves(&app, PROBE).await;
+        let said = |code: &str| json!(format!("rejected: {code}: told to reject Ann; created: true"));
+        assert_eq!(rows.len(), 1, "{rows:?}");
+        assert_eq!((&rows[0]["what"], &rows[0]["subject_kind"]), (&json!("hook/decision"), &json!("customer")));
+        assert_eq!((&rows[0]["live"], &rows[0]["shadow"]), (&said("told_to_reject"), &said("tald_to_reject")));
+        let shadow = app.owner.get(&format!("{PROBE}/shadow")).await.expect(200).body;
+        assert_eq!((&shadow["saves"], &shadow["saves_left_out"], &shadow["failures"]), (&json!(3), &json!(0), &json!(0)), "{shadow}");
+        // Only the enabled version's runs are its own.
+        assert_eq!(health(&app, PROBE).await["runs"], 3);
+    }
+
+    async fn a_hook_that_may_do_less_in_the_shadow_shows_what_it_would_have_changed(app: TestApp) {
+        app.enable(guests::PROBE).await;
+        let few = json!([{"name": "customers:read"}, {"name": "settings:own"}]);
+        app.owner.post(&format!("{PROBE}/shadow"), json!({"grants": few})).await.expect(201);
+        let made = create(&app, "tag: vip").await.expect(201).body;
+        create(&app, "reject: Ann").await;
+        app.run_jobs().await;
+        let rows = saves(&app, PROBE).await;
+        let found: Vec<_> = rows.iter().map(|row| (row["what"].as_str().unwrap(), &row["live"], &row["shadow"])).collect();
+        let rejected = json!("rejected: told_to_reject: told to reject Ann; created: true");
+        assert_eq!(found, [("hook/patch/tags", &json!("[\"vip\"]"), &Value::Null), ("hook/decision", &rejected, &json!("accepted"))]);
+        assert_eq!(rows[0]["subject_id"], made["id"]);
+        assert_eq!(app.owner.get(PROBE).await.expect(200).body["denials"], json!([]));
+    }
+
+    async fn a_hook_that_fails_in_the_shadow_touches_no_save(app: TestApp) {
+        app.enable(guests::HOSTILE).await;
+        packages::install(&app.core, guests::edited(guests::HOSTILE, "version = \"1.0.0\"", "version = \"1.1.0\"")).await.unwrap();
+        app.owner.post(&format!("{HOSTILE}/shadow"), json!({})).await.expect(201);
+        for _ in 0..7 {
+            create(&app, "hostile: hook traps when new").await.expect(201);
+            app.run_jobs().await;
+        }
+        let shadow = app.owner.get(&format!("{HOSTILE}/shadow")).await.expect(200).body;
+        assert_eq!((&shadow["saves"], &shadow["failures"], &shadow["differences"]), (&json!(7), &json!(7), &json!(0)), "{shadow}");
+        assert!(shadow["last_error"].as_str().unwrap().contains("trap"), "{shadow}");
+        let hooks = health(&app, HOSTILE).await;
+        assert_eq!((&hooks["runs"], &hooks["failures"], &hooks["paused_until"]), (&json!(7), &json!(0), &Value::Null));
+        assert_eq!(app.owner.get(HOSTILE).await.expect(200).body["last_failures"], json!([]));
+        // A save that the enabled version has failed at has no answer to compare.
+        assert_eq!(create(&app, "hostile: hook traps").await.code(), (502, "plugin_failed"));
+        app.run_jobs().await;
+        assert_eq!(app.owner.get(&format!("{HOSTILE}/shadow")).await.expect(200).body["saves"], 7);
+    }
+
+    async fn saves_for_which_there_is_no_room_are_left_out_and_counted(app: TestApp) {
+        app.enable(guests::PROBE).await;
+        app.owner.post(&format!("{PROBE}/shadow"), json!({})).await.expect(201);
+        for _ in 0..140 {
+            app.acme.customer("Ada").await;
+        }
+        app.run_jobs().await;
+        let shadow = app.owner.get(&format!("{PROBE}/shadow")).await.expect(200).body;
+        assert_eq!((&shadow["saves"], &shadow["saves_left_out"]), (&json!(128), &json!(12)), "{shadow}");
+        // What waits when it ends is forgotten.
+        create(&app, "reject: Ann").await;
+        app.owner.delete(&format!("{PROBE}/shadow")).await.expect(200);
+        app.run_jobs().await;
+        assert_eq!(saves(&app, PROBE).await, Vec::<Value>::new());
     }
 
     async fn only_what_may_run_runs_in_the_shadow(app: TestApp) {

@@ -85,12 +85,18 @@ pub(super) async fn run(command: Shadow) -> Outcome {
 
 fn standing(shadow: &ShadowView) -> Outcome {
     let ShadowView { plugin, shadow_version, live_version, state, ended_because, ends_at, .. } = shadow;
-    let ShadowView { deliveries, events, failures, fuel, differences, last_error, .. } = shadow;
+    let ShadowView { deliveries, events, saves, saves_left_out, failures, fuel, .. } = shadow;
+    let ShadowView { differences, last_error, .. } = shadow;
     let because = ended_because.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     say(format_args!("{plugin} {shadow_version} beside {live_version}: {state}{because}, until {ends_at}"))?;
     say(format_args!(
-        "{events} events in {deliveries} deliveries, {failures} failed, {fuel} fuel, {differences} differences"
+        "{events} events in {deliveries} deliveries and {saves} saves, {failures} failed, {fuel} fuel, {differences} differences"
     ))?;
+    if *saves_left_out > 0 {
+        say(format_args!(
+            "{saves_left_out} saves were not compared: more came than it could be called with"
+        ))?;
+    }
     match last_error {
         Some(error) => say(format_args!("the last failure: {error}")),
         None => Ok(()),

@@ -12,19 +12,20 @@ use crate::error::Result;
 statements! {
     FIND = "
         SELECT plugin, shadow_version, live_version, state, ended_because, grants, settings, started_at, ends_at,
-            events_max, deliveries, events, failures, fuel, differences, last_error
+            events_max, deliveries, events, saves, saves_left_out, failures, fuel, differences, last_error
         FROM plugin_shadows
         WHERE tenant = $1 AND plugin = $2";
     PUT = "
         INSERT INTO plugin_shadows (tenant, plugin, shadow_version, live_version, state, ended_because, grants,
-            settings, started_at, ends_at, events_max, deliveries, events, failures, fuel, differences, last_error)
-        VALUES ($1, $2, $3, $4, 'running', NULL, $5, $6, $7, $8, $9, 0, 0, 0, 0, 0, NULL)
+            settings, started_at, ends_at, events_max, deliveries, events, saves, saves_left_out, failures, fuel,
+            differences, last_error)
+        VALUES ($1, $2, $3, $4, 'running', NULL, $5, $6, $7, $8, $9, 0, 0, 0, 0, 0, 0, 0, NULL)
         ON CONFLICT (tenant, plugin) DO UPDATE
         SET shadow_version = excluded.shadow_version, live_version = excluded.live_version,
             state = excluded.state, ended_because = excluded.ended_because, grants = excluded.grants,
             settings = excluded.settings, started_at = excluded.started_at, ends_at = excluded.ends_at,
             events_max = excluded.events_max, deliveries = excluded.deliveries, events = excluded.events,
-            failures = excluded.failures, fuel = excluded.fuel, differences = excluded.differences,
+            saves = excluded.saves, saves_left_out = excluded.saves_left_out, failures = excluded.failures, fuel = excluded.fuel, differences = excluded.differences,
             last_error = excluded.last_error";
     END = "
         UPDATE plugin_shadows
@@ -42,7 +43,8 @@ statements! {
         LIMIT 1000";
     COUNT = "
         UPDATE plugin_shadows
-        SET deliveries = deliveries + 1, events = events + $4, failures = failures + $5, fuel = fuel + $6,
+        SET deliveries = deliveries + $9, events = events + $4, saves = saves + $10,
+            saves_left_out = saves_left_out + $11, failures = failures + $5, fuel = fuel + $6,
             differences = differences + $7, last_error = COALESCE($8, last_error),
             ended_because = CASE WHEN events + $4 >= events_max THEN 'events' ELSE ended_because END,
             state = CASE WHEN events + $4 >= events_max THEN 'ended' ELSE state END
@@ -86,6 +88,8 @@ pub(crate) struct ShadowRow {
     pub(crate) events_max: i64,
     pub(crate) deliveries: i64,
     pub(crate) events: i64,
+    pub(crate) saves: i64,
+    pub(crate) saves_left_out: i64,
     pub(crate) failures: i64,
     pub(crate) fuel: i64,
     pub(crate) differences: i64,
@@ -112,13 +116,15 @@ pub struct Difference {
     /// When it was found.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// The id of the last event of the delivery that showed it.
-    pub event: String,
+    /// The id of the last event of the delivery that showed it; null if a hook's answer to a save did.
+    #[schema(required)]
+    pub event: Option<String>,
     /// `customer` or `order`, or `tenant` for what belongs to no record.
     pub subject_kind: String,
     /// The record's id; empty for the tenant.
     pub subject_id: String,
-    /// What would be written, such as `fields/retail-membership.points` or `documents/members/cus_7`.
+    /// What would be written, such as `fields/retail-membership.points` or `documents/members/cus_7`; of a
+    /// hook, `hook/decision` (`accepted` or `rejected: code: message`) or `hook/patch/` and a member.
     pub what: String,
     /// As the enabled version has left it, cut to 2,000 bytes; null if it does not touch it.
     pub live: Option<String>,
@@ -135,18 +141,23 @@ pub(crate) struct Found {
     pub(crate) shadow: Option<String>,
 }
 
-/// How one delivery went in the shadow.
+/// How a delivery of events went in the shadow, or some saves.
 #[derive(Clone, Debug)]
 pub(crate) struct Delivery {
     /// Of which shadow: when it was started.
     pub(crate) started_at: Timestamp,
     pub(crate) at: Timestamp,
-    /// The id of the last event.
-    pub(crate) event: String,
+    /// The id of the last event; nothing if there are only saves.
+    pub(crate) event: Option<String>,
     pub(crate) events: i64,
+    pub(crate) saves: i64,
+    /// Saves since the last time that it was not called with for want of room.
+    pub(crate) left_out: i64,
+    /// Of the delivery and of the saves, how many failed.
+    pub(crate) failures: i64,
     pub(crate) fuel: i64,
-    /// Why it failed, if it did.
-    pub(crate) failure: Option<String>,
+    /// Why it failed the last time, if it did.
+    pub(crate) last_error: Option<String>,
     pub(crate) found: Vec<Found>,
 }
 
@@ -193,11 +204,12 @@ pub(crate) async fn count(
     plugin: &str,
     (delivery, rows_max): (&Delivery, i64),
 ) -> Result<bool> {
-    let Delivery { started_at, at, event, events, fuel, failure, found } = delivery;
+    let Delivery { started_at, at, event, events, saves, left_out, .. } = delivery;
+    let Delivery { failures, fuel, last_error, found, .. } = delivery;
     let new = i64::try_from(found.len()).unwrap_or(i64::MAX);
-    let failures = i64::from(failure.is_some());
-    let failure = failure.as_deref();
-    let args = args![tenant, plugin, *started_at, *events, failures, *fuel, new, failure];
+    let (event, last_error) = (event.as_deref(), last_error.as_deref());
+    let mut args = args![tenant, plugin, *started_at, *events, *failures, *fuel, new, last_error];
+    args.extend(args![i64::from(*events > 0), *saves, *left_out]);
     let Some((sum, state)) = tx.fetch_optional::<(i64, String)>(COUNT, args).await? else { return Ok(false) };
     let row = |(seq, found): (i64, &Found)| {
         let Found { subject: (kind, id), what, live, shadow } = found;

@@ -15,8 +15,9 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
 }
 
 /// Runs a version of an enabled plugin, or other settings, in its shadow: it is handed the events that
-/// the enabled version is, from the same state, and what it would write is compared and discarded. It
-/// sends no requests to other servers. The report of the last shadow is forgotten.
+/// the enabled version is, from the same state, and what it would write is compared and discarded. Its
+/// hooks see the saves that those of the enabled version do, shortly after these have answered. It sends
+/// no requests to other servers. The report of the last shadow is forgotten.
 #[utoipa::path(post, path = "/plugins/{name}/shadow", operation_id = "start_plugin_shadow", tag = "plugins",
     params(("name" = String, Path)),
     request_body = NewShadow,

@@ -13,6 +13,7 @@ pub mod recordings;
 pub mod retention;
 pub mod rounds;
 pub mod schedules;
+pub mod shadows;
 pub mod usage;
 pub mod webhooks;
 
@@ -39,6 +40,7 @@ pub async fn start(app: &App, policy: retention::Policy) -> Result<()> {
         app.spawn(imports::run(Arc::clone(&app.core), shutdown.clone()));
     }
     app.spawn(recordings::run(Arc::clone(&app.core), shutdown.clone()));
+    app.spawn(shadows::run(Arc::clone(&app.core), shutdown.clone()));
     app.spawn(moves::run(Arc::clone(&app.core), shutdown.clone()));
     app.spawn(usage::run(Arc::clone(&app.core), shutdown.clone()));
     app.spawn(retention::Retention::new(Arc::clone(&app.core), policy, shutdown).run());

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::backfill::{self, Backfiller};
 use super::dispatch::{self, Dispatcher};
 use super::schedules::{self, Runner};
-use super::{consumers, imports};
+use super::{consumers, imports, shadows};
 use crate::error::{Error, Result};
 use crate::ops::Core;
 
@@ -60,6 +60,7 @@ impl Rounds {
             sum.add_backfill(self.backfiller.run_once().await?);
             sum.add_dispatch(self.dispatcher.run_once().await?);
             sum.add_schedules(self.schedules.run_once().await?);
+            shadows::run_once(&self.core).await?;
             if sum.is_as_after(&before) {
                 return Ok(sum);
             }

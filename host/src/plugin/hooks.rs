@@ -8,12 +8,13 @@ use serde_json::Value;
 
 use super::PluginHost;
 use super::call::{Answer, Call};
+use super::invocation::Beginning;
 use super::registry::Enabled;
 use super::run::{Effects, user_actor};
 use crate::domain::actor::{Actor, Locale, Principal};
 use crate::domain::code::FailureCode;
 use crate::domain::grant::Grant;
-use crate::domain::manifest::{EntityKind, OnFailure};
+use crate::domain::manifest::{EntityKind, Hook, OnFailure};
 use crate::domain::point::Point;
 use crate::domain::sight::{Closed, Sight};
 use crate::error::{Error, Result};
@@ -31,41 +32,54 @@ impl PluginHost {
         let mut after = save.after.clone();
         for live in all.iter() {
             let enabled = &Box::pin(self.version_for_save(live, &save)).await?;
-            let hook = enabled.facts.manifest.hooks.iter().find(|hook| hook.entity == kind);
-            let Some(hook) = hook else { continue };
             if is_own_write(actor, enabled) {
                 continue;
             }
-            let user = user_actor(actor, enabled);
-            let Some(sight) = enabled.sight(kind.hook_grant(), &user) else {
-                let refused = (kind.hook_grant(), "hooks.before-save");
-                self.write_denials(enabled, std::iter::once((refused, 1))).await;
-                continue;
-            };
-            let shown = |body: &Value| {
-                let mut body = body.clone();
-                sight.hide(&mut body);
-                body.to_string()
-            };
-            let call = Call::BeforeSave(contract::Save {
-                entity: match kind {
-                    EntityKind::Customer => contract::EntityKind::Customer,
-                    EntityKind::Order => contract::EntityKind::Order,
-                },
-                before: save.before.as_ref().map(shown),
-                after: shown(&after),
-            });
-            match self.run_hook(&user, enabled, (&sight, call)).await {
+            match self.ask(actor, enabled, (kind, save.before.as_ref(), &after)).await {
                 Ok(None) => {}
                 Ok(Some(patch)) => merge(&mut after, patch),
                 Err(error) if is_veto(&error) => return Err(error),
-                Err(error) => match enabled.on_failure.of(hook) {
-                    OnFailure::Refuse => return Err(error),
-                    OnFailure::Allow => self.pass_over(enabled, kind, &error),
+                Err(error) => match hook_of(enabled, kind).map(|hook| enabled.on_failure.of(hook)) {
+                    Some(OnFailure::Allow) => self.pass_over(enabled, kind, &error),
+                    Some(OnFailure::Refuse) | None => return Err(error),
                 },
             }
         }
         Ok(after)
+    }
+
+    /// What a plugin's hook answers to a save, which its shadow sees later; nothing, if it has no hook on
+    /// this kind of record or may not see it.
+    async fn ask(
+        &self,
+        actor: &Actor,
+        enabled: &Arc<Enabled>,
+        (kind, before, after): (EntityKind, Option<&Value>, &Value),
+    ) -> Result<Option<Value>> {
+        let shadow = self.shadow_of(enabled)?;
+        let has_hook = hook_of(enabled, kind).is_some();
+        if !has_hook && shadow.as_ref().is_none_or(|shadow| hook_of(&shadow.enabled, kind).is_none()) {
+            return Ok(None);
+        }
+        let user = user_actor(actor, enabled);
+        let beginning = self.begin(enabled, user.clone(), Point::Hooks)?;
+        let answered = match enabled.sight(kind.hook_grant(), &user) {
+            Some(sight) if has_hook => {
+                let call = call_of(kind, &sight, (before, after));
+                self.run_hook(beginning.clone(), (&sight, call)).await
+            }
+            Some(_) => Ok(None),
+            None => {
+                let refused = (kind.hook_grant(), "hooks.before-save");
+                self.write_denials(enabled, has_hook.then_some((refused, 1)).into_iter()).await;
+                Ok(None)
+            }
+        };
+        if let Some(shadow) = shadow {
+            let live = Beginning { actor: actor.clone(), ..beginning };
+            self.show_later((&live, &shadow), (kind, before, after), &answered);
+        }
+        answered
     }
 
     /// Lets a save through without the opinion of a hook that has failed, and leaves traces of it. The
@@ -85,20 +99,15 @@ impl PluginHost {
 
     async fn run_hook(
         &self,
-        user: &Actor,
-        enabled: &Arc<Enabled>,
+        beginning: Beginning,
         (sight, call): (&Sight<'_>, Call),
     ) -> Result<Option<Value>> {
-        let beginning = self.begin(enabled, user.clone(), Point::Hooks)?;
+        let enabled = &Arc::clone(&beginning.enabled);
         let Answer::Patch(patch) = self.run(beginning, call, Effects::None).await? else {
             return Err(Error::internal("a hook answered with something else than a patch"));
         };
         let Some(text) = patch else { return Ok(None) };
-        let patch = super::host::parse_document(&text).and_then(|patch| {
-            let is_acceptable = sets_own_fields(enabled, &patch);
-            if is_acceptable { Ok(patch) } else { Err(FOREIGN.to_owned()) }
-        });
-        let patch = patch.map_err(|message| Error::PluginFailed {
+        let patch = read_patch(enabled, &text).map_err(|message| Error::PluginFailed {
             plugin: enabled.plugin.to_string(),
             code: FailureCode::Patch { reason: message.clone() },
             message: format!("its patch is not acceptable: {message}"),
@@ -120,6 +129,38 @@ impl PluginHost {
 
 /// Why a patch is refused that sets fields.
 const FOREIGN: &str = "of the plugins' fields, a hook may set its own, and only with the grant `fields:own`";
+
+/// The hook of a version on a kind of record, if it has one.
+pub(super) fn hook_of(enabled: &Enabled, kind: EntityKind) -> Option<&Hook> {
+    enabled.facts.manifest.hooks.iter().find(|hook| hook.entity == kind)
+}
+
+/// The call of a hook with what its sight leaves of a record.
+pub(super) fn call_of(
+    kind: EntityKind,
+    sight: &Sight<'_>,
+    (before, after): (Option<&Value>, &Value),
+) -> Call {
+    let shown = |body: &Value| {
+        let mut body = body.clone();
+        sight.hide(&mut body);
+        body.to_string()
+    };
+    Call::BeforeSave(contract::Save {
+        entity: match kind {
+            EntityKind::Customer => contract::EntityKind::Customer,
+            EntityKind::Order => contract::EntityKind::Order,
+        },
+        before: before.map(shown),
+        after: shown(after),
+    })
+}
+
+/// A hook's patch, or why it is none that the host takes.
+pub(super) fn read_patch(enabled: &Enabled, text: &str) -> std::result::Result<Value, String> {
+    let patch = super::host::parse_document(text)?;
+    if sets_own_fields(enabled, &patch) { Ok(patch) } else { Err(FOREIGN.to_owned()) }
+}
 
 /// Whether a patch sets no plugin's fields but those of this one, which has the grant for them.
 fn sets_own_fields(enabled: &Enabled, patch: &Value) -> bool {

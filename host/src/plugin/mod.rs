@@ -77,6 +77,7 @@ use meter::Meter;
 use recorder::Recorder;
 use registry::Registry;
 
+use shadow::Saves;
 /// Records whose actions may queue.
 const QUEUES_MAX: u64 = 10_000;
 
@@ -92,6 +93,7 @@ pub struct PluginHost {
     meter: Meter,
     canary_counts: Counts,
     recorder: Recorder,
+    saves: Saves,
     gate: Arc<Gate>,
     /// Where actions on one record queue once they have met a conflict.
     queues: Cache<String, Arc<Mutex<()>>>,
@@ -111,6 +113,7 @@ impl PluginHost {
             meter: Meter::default(),
             canary_counts: Counts::default(),
             recorder: Recorder::default(),
+            saves: Saves::default(),
             gate,
             queues: Cache::new(QUEUES_MAX),
         });
@@ -255,6 +258,10 @@ impl Plugins for PluginHost {
     }
 
     fn changed<'a>(&'a self, tenant: &'a TenantId, plugin: &'a str) -> BoxFuture<'a, ()> {
+    fn show_shadows(&self) -> BoxFuture<'_, u64> {
+        Box::pin(self.show_saves())
+    }
+
         Box::pin(async move {
             self.breakers.reset(tenant, plugin);
             self.forget(tenant, plugin).await;

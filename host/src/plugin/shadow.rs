@@ -3,7 +3,10 @@
 //! compared and discarded.
 //!
 //! It must never touch the enabled version: not its breaker, its rates, its log, its lane or its effects.
-//! All that it costs the lane is its time, which its budget bounds.
+//! All that it costs the lane is its time, which its budget bounds. Where a person waits, it is called later
+//! (`shadow/saves.rs`).
+
+mod saves;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -24,6 +27,8 @@ use crate::db::shadows::{Delivery, Found};
 use crate::error::Result;
 use crate::ops::customers::CustomerChange;
 use crate::ops::plugins::{PluginEvent, shadow};
+
+pub(super) use saves::Saves;
 
 /// Bytes of one effect that a report shows.
 const EFFECT_BYTES_MAX: usize = 2_000;
@@ -260,10 +265,13 @@ impl PluginHost {
         let delivery = Delivery {
             started_at: shadow.started_at,
             at: beginning.now,
-            event: last.id.to_string(),
+            event: Some(last.id.to_string()),
             events: i64::try_from(events.len()).unwrap_or(i64::MAX),
+            saves: 0,
+            left_out: 0,
+            failures: i64::from(failure.is_some()),
             fuel: i64::try_from(shown.fuel).unwrap_or(i64::MAX),
-            failure,
+            last_error: failure,
             found,
         };
         let Enabled { tenant, plugin, .. } = &*beginning.enabled;

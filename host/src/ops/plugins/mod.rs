@@ -367,6 +367,10 @@ pub trait Plugins: Send + Sync + 'static {
     fn changed<'a>(&'a self, tenant: &'a TenantId, plugin: &'a str) -> BoxFuture<'a, ()>;
 
     /// Tells that a tenant has changed its fields, whose classes say who may see them.
+    /// Calls shadows with the saves that wait for them on this server, and writes down what they show; how
+    /// many saves there were. What cannot be written is logged.
+    fn show_shadows(&self) -> BoxFuture<'_, u64>;
+
     fn model_changed<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, ()>;
 
     /// Tells that a tenant has started or ended a shadow or a canary, or changed whom one is for.

@@ -1,8 +1,9 @@
-//! Shadows: a version, or other settings, of a plugin run beside the enabled ones on live events, and
-//! their effects are compared and discarded.
+//! Shadows: a version, or other settings, of a plugin run beside the enabled ones on live events and saves,
+//! and their effects and answers are compared and discarded.
 //!
 //! Both begin from the same state of the tenant at every delivery, the one before it: the shadow never
-//! builds on what it would have written itself.
+//! builds on what it would have written itself. A save is not held up: there the shadow's hook is called a
+//! little later, and what it reads may be newer.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -86,7 +87,12 @@ pub struct ShadowView {
     pub deliveries: i64,
     /// Events in them.
     pub events: i64,
-    /// Deliveries in which it failed, where the enabled version did not; no effects of it are compared there.
+    /// Saves whose answer was compared: those that a hook of either version sees.
+    pub saves: i64,
+    /// Saves that were not compared, because more came than it could be called with.
+    pub saves_left_out: i64,
+    /// Deliveries and saves in which it failed, where the enabled version did not; nothing of it is compared
+    /// there.
     pub failures: i64,
     /// Fuel that it has burnt; metered under the point `shadow`.
     pub fuel: i64,
@@ -102,7 +108,7 @@ impl ShadowView {
             plugin, shadow_version, live_version, state, ended_because, grants, settings, ..
         } = row;
         let ShadowRow { started_at, ends_at, events_max, deliveries, events, failures, .. } = row;
-        let ShadowRow { fuel, differences, last_error, .. } = row;
+        let ShadowRow { saves, saves_left_out, fuel, differences, last_error, .. } = row;
         let is_over = state == "running" && now >= ends_at;
         Self {
             plugin,
@@ -117,6 +123,8 @@ impl ShadowView {
             events_max,
             deliveries,
             events,
+            saves,
+            saves_left_out,
             failures,
             fuel,
             differences,
@@ -157,6 +165,8 @@ pub async fn start(core: &Core, actor: &Actor, plugin: &str, new: NewShadow) -> 
         events_max: ends.events.into(),
         deliveries: 0,
         events: 0,
+        saves: 0,
+        saves_left_out: 0,
         failures: 0,
         fuel: 0,
         differences: 0,
@@ -264,7 +274,7 @@ pub async fn differences(
     Ok(Page::of(page, rows, |row| row.seq))
 }
 
-/// Keeps how a delivery went in the shadow; whether it goes on.
+/// Keeps how a delivery, or some saves, went in the shadow; whether it goes on.
 ///
 /// # Errors
 /// Those of the database.
