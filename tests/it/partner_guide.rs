@@ -60,7 +60,7 @@ fn every_command_of_the_guide_is_one() {
 #[test]
 fn the_guide_has_a_task_for_every_part_of_a_new_plugin() {
     let code = blocks("rust").concat();
-    for point in ["Events", "Panels", "Actions", "Jobs", "Hooks", "Routes", "Scoring"] {
+    for point in ["Events", "Panels", "Actions", "Jobs", "Hooks", "Routes", "Scoring", "Steps", "Functions"] {
         assert!(code.contains(&format!("impl {point} for")), "{point}");
     }
 }

@@ -144,7 +144,7 @@ async fn a_newcomer_with_the_readme_and_the_guide_has_a_plugin_at_work() {
     let said = desk.run(make).await;
     assert!(said.contains("hospes plugin test      run its tests"), "{said}");
     // The crate's own tests pass, natively and in the production host.
-    assert!(said.contains("3 passed") && said.contains("7 passed"), "{said}");
+    assert!(said.contains("5 passed") && said.contains("9 passed"), "{said}");
 
     // A local host runs it beside customers and orders; then what the guide says, call by call.
     let mut host = LocalHost::start(&desk).await;
@@ -196,7 +196,7 @@ async fn it_is_checked_signed_and_installed(desk: &Desk) {
     let report: Value =
         serde_json::from_str(&desk.run("cd coffee-club; hospes plugin check --json").await).unwrap();
     assert_eq!((&report["accepted"], &report["warnings"]), (&json!(true), &json!([])), "{report}");
-    let points = ["actions", "events", "hooks", "jobs", "panels", "routes", "scoring"];
+    let points = ["actions", "events", "functions", "hooks", "jobs", "panels", "routes", "scoring", "steps"];
     assert_eq!(report["exports"], json!(points));
     desk.run("hospes admin create-tenant --slug acme --name \"Acme Coffee\"").await;
     let blocks = blocks_of(section(GUIDE, "Bring it to a host"), "sh");

@@ -4,10 +4,11 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Method, Request, header};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use super::{HttpState, router};
+use super::{HttpState, Problem, router};
+use crate::domain::actor::Locale;
 
 /// Bytes of an answer that are read.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -39,6 +40,21 @@ pub struct Told {
     pub headers: Vec<(String, String)>,
     /// JSON, or the body's text.
     pub body: Value,
+}
+
+impl Told {
+    /// What a use case without a route has answered, as the API would say it in English.
+    #[must_use]
+    pub fn of(answered: crate::error::Result<Value>) -> Self {
+        let (status, body) = match answered {
+            Ok(body) => (200, body),
+            Err(error) => {
+                let document = Problem::from(error).document(Locale::En, "");
+                (document.status, json!(document))
+            }
+        };
+        Self { status, headers: Vec::new(), body }
+    }
 }
 
 /// A server that is asked without a socket.

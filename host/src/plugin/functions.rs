@@ -16,12 +16,13 @@ use super::call::{Answer, Call, Details, Failure, invoke};
 use super::host::{Abort, Answered, Refusal, parse_document};
 use super::invocation::Invocation;
 use super::registry::Enabled;
-use super::run::{lines, plugin_actor, user_actor};
-use crate::domain::actor::{Locale, Principal};
+use super::run::{Effects, lines, plugin_actor, user_actor};
+use crate::domain::actor::{Actor, Locale, Principal};
 use crate::domain::code::{FailureCode, RecordKind};
 use crate::domain::grant::Grant;
 use crate::domain::point::Point;
-use crate::error::Error;
+use crate::error::{Error, Result};
+use crate::ops::plugins::functions::FunctionRequest;
 use crate::texts;
 
 /// Calls in a chain: a plugin calls another, which calls another.
@@ -94,6 +95,53 @@ impl PluginHost {
             Err(failure) => self.refuse_callee(caller, (invocation, before), failure).await,
         };
         (fuel, answered)
+    }
+
+    /// Runs a function for somebody who acts, without another plugin that calls it.
+    pub(super) async fn serve_function(&self, actor: &Actor, request: FunctionRequest) -> Result<Value> {
+        let FunctionRequest { plugin, function, caller, mut input } = request;
+        let unknown = || Error::not_found(RecordKind::Function, format!("{plugin}/{function}"));
+        let callee = self.registry.find(&actor.tenant, &plugin).await?.ok_or_else(unknown)?;
+        let schemas = callee.facts.functions.get(&function).ok_or_else(unknown)?;
+        if !callee.grants.has(Grant::PluginsServe) {
+            let refused = (Grant::PluginsServe, "functions.call");
+            self.write_denials(&callee, std::iter::once((refused, 1))).await;
+            let message = format!("the plugin lacks a right: {}", Grant::PluginsServe);
+            return Err(Error::PluginRejected {
+                plugin,
+                code: "denied".to_owned(),
+                message,
+                faults: Vec::new(),
+            });
+        }
+        schemas.input.fill_defaults(&mut input);
+        let faults = schemas.input.faults("", &input);
+        if !faults.is_empty() {
+            return Err(Error::Invalid { faults });
+        }
+        let beginning = self.begin(&callee, user_actor(actor, &callee), Point::Functions)?.of_user(actor);
+        let call = Call::Function(contract::Request {
+            function: function.clone(),
+            caller,
+            input: input.to_string(),
+        });
+        let read = Arc::new({
+            let callee = Arc::clone(&callee);
+            move |answer: &Answer| output_of(&callee, &function, answer)
+        });
+        let effects = Effects::Commit(Arc::new({
+            let read = Arc::clone(&read);
+            // An output that is none fails the transaction, so that nothing of it is written.
+            move |answer| {
+                let outcome = read(answer).map(drop);
+                Some(Arc::new(move |_tx| {
+                    let outcome = outcome.clone();
+                    Box::pin(async move { outcome })
+                }))
+            }
+        }));
+        let answer = self.run(beginning, call, effects).await?;
+        read(&answer)
     }
 
     /// The plugin that is called, if it may be and the input is one of the function's.
@@ -179,16 +227,31 @@ fn read(callee: &Enabled, function: &str, answer: Answer) -> Result<String, Fail
     let Answer::Output(output) = answer else {
         return Err(Failure::Host(Error::internal("a function answered with something else than an output")));
     };
-    let schemas = callee.facts.functions.get(function);
-    let checked = parse_document(&output).and_then(|value| {
-        let faults = schemas.map(|schemas| schemas.output.faults("", &value)).unwrap_or_default();
-        match faults.first() {
-            None => Ok(()),
-            Some(first) => Err(format!("`{}`: {}", first.pointer, first.message)),
-        }
-    });
-    checked.map(|()| output).map_err(|reason| {
+    check(callee, function, &output).map(|_| output).map_err(|reason| {
         let code = FailureCode::Outcome { reason: reason.clone() };
         Failure::Stopped { message: texts::say(Locale::En, &code), code, details: Details::plain(&reason) }
+    })
+}
+
+/// The output as a value, or why it is none of this function's.
+fn check(callee: &Enabled, function: &str, output: &str) -> Result<Value, String> {
+    let value = parse_document(output)?;
+    let schemas = callee.facts.functions.get(function);
+    let faults = schemas.map(|schemas| schemas.output.faults("", &value)).unwrap_or_default();
+    match faults.first() {
+        None => Ok(value),
+        Some(first) => Err(format!("`{}`: {}", first.pointer, first.message)),
+    }
+}
+
+/// The same for somebody who acts.
+fn output_of(callee: &Enabled, function: &str, answer: &Answer) -> Result<Value> {
+    let Answer::Output(output) = answer else {
+        return Err(Error::internal("a function answered with something else than an output"));
+    };
+    check(callee, function, output).map_err(|reason| {
+        let code = FailureCode::Outcome { reason };
+        let (plugin, message) = (callee.plugin.to_string(), texts::say(Locale::En, &code));
+        Error::PluginFailed { plugin, code, message }
     })
 }

@@ -59,6 +59,7 @@ use crate::domain::point::Point;
 use crate::error::{Error, Result};
 use crate::ops::Core;
 use crate::ops::plugins::canary::Counted;
+use crate::ops::plugins::functions::FunctionRequest;
 use crate::ops::plugins::recordings::Taken;
 use crate::ops::plugins::routes::{PluginRoutes, RouteRequest, RouteResponse};
 use crate::ops::plugins::scoring::Score;
@@ -76,8 +77,8 @@ use gate::Gate;
 use meter::Meter;
 use recorder::Recorder;
 use registry::Registry;
-
 use shadow::Saves;
+
 /// Records whose actions may queue.
 const QUEUES_MAX: u64 = 10_000;
 
@@ -92,8 +93,8 @@ pub struct PluginHost {
     breakers: Breakers,
     meter: Meter,
     canary_counts: Counts,
-    recorder: Recorder,
     saves: Saves,
+    recorder: Recorder,
     gate: Arc<Gate>,
     /// Where actions on one record queue once they have met a conflict.
     queues: Cache<String, Arc<Mutex<()>>>,
@@ -112,8 +113,8 @@ impl PluginHost {
             breakers: Breakers::default(),
             meter: Meter::default(),
             canary_counts: Counts::default(),
-            recorder: Recorder::default(),
             saves: Saves::default(),
+            recorder: Recorder::default(),
             gate,
             queues: Cache::new(QUEUES_MAX),
         });
@@ -204,6 +205,10 @@ impl Plugins for PluginHost {
         Box::pin(self.step(actor, request, keep))
     }
 
+    fn serve<'a>(&'a self, actor: &'a Actor, request: FunctionRequest) -> BoxFuture<'a, Result<Value>> {
+        Box::pin(self.serve_function(actor, request))
+    }
+
     fn deliver<'a>(
         &'a self,
         tenant: &'a TenantId,
@@ -253,15 +258,15 @@ impl Plugins for PluginHost {
         self.canary_counts.add(tenant, plugin, counted);
     }
 
+    fn show_shadows(&self) -> BoxFuture<'_, u64> {
+        Box::pin(self.show_saves())
+    }
+
     fn switch_off<'a>(&'a self, actor: &'a Actor, plugin: &'a str, ack: Ack) -> BoxFuture<'a, Result<()>> {
         Box::pin(self.disable(actor, plugin, ack))
     }
 
     fn changed<'a>(&'a self, tenant: &'a TenantId, plugin: &'a str) -> BoxFuture<'a, ()> {
-    fn show_shadows(&self) -> BoxFuture<'_, u64> {
-        Box::pin(self.show_saves())
-    }
-
         Box::pin(async move {
             self.breakers.reset(tenant, plugin);
             self.forget(tenant, plugin).await;

@@ -292,6 +292,33 @@ impl Host {
         Ok(Outcome { message, body: body["body"].clone() })
     }
 
+    /// Runs one of the plugin's workflow steps for a record, as the step of a run that `key` names: `done`,
+    /// `wait_until` or `failed`, and with what. Once it has ended, the same key answers the same.
+    ///
+    /// # Errors
+    /// [`Rejection`], in the plugin's words or the host's: nothing was written, and it may be tried again.
+    #[track_caller]
+    pub fn step(
+        &self,
+        record: &Record,
+        step: &str,
+        (key, input): (&str, &Value),
+    ) -> Result<Value, Box<Rejection>> {
+        let order = json!({
+            "step": step, "kind": record.kind, "id": record.id, "key": key, "input": input,
+        });
+        Answer::read(&self.obey(&json!({ "step": order }))).good()
+    }
+
+    /// Calls one of the plugin's functions, as another plugin that is called `test` would.
+    ///
+    /// # Errors
+    /// [`Rejection`], in the plugin's words or the host's.
+    #[track_caller]
+    pub fn call(&self, function: &str, input: &Value) -> Result<Value, Box<Rejection>> {
+        Answer::read(&self.obey(&json!({ "call": { "function": function, "input": input } }))).good()
+    }
+
     /// What the plugin shows of a customer.
     ///
     /// # Panics

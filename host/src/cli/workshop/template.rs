@@ -25,12 +25,25 @@ pub(in crate::cli) enum Part {
     Routes,
     /// Score many customers at once
     Scoring,
+    /// Steps that workflows are made of
+    Steps,
+    /// Functions that other plugins call
+    Functions,
 }
 
 impl Part {
     /// Every one, in the order in which people are asked.
-    pub(super) const ALL: [Self; 7] =
-        [Self::Events, Self::Panels, Self::Actions, Self::Jobs, Self::Hooks, Self::Routes, Self::Scoring];
+    pub(super) const ALL: [Self; 9] = [
+        Self::Events,
+        Self::Panels,
+        Self::Actions,
+        Self::Jobs,
+        Self::Hooks,
+        Self::Routes,
+        Self::Scoring,
+        Self::Steps,
+        Self::Functions,
+    ];
 
     /// Its name in files and on the command line.
     pub(super) const fn name(self) -> &'static str {
@@ -42,6 +55,8 @@ impl Part {
             Self::Hooks => "hooks",
             Self::Routes => "routes",
             Self::Scoring => "scoring",
+            Self::Steps => "steps",
+            Self::Functions => "functions",
         }
     }
 
@@ -55,6 +70,8 @@ impl Part {
             Self::Hooks => "Hooks",
             Self::Routes => "Routes",
             Self::Scoring => "Scoring",
+            Self::Steps => "Steps",
+            Self::Functions => "Functions",
         }
     }
 
@@ -65,7 +82,11 @@ impl Part {
         const ORDERS: (Grant, &str, &str) = (Grant::OrdersRead, "Counts orders.", "统计订单。");
         match self {
             Self::Events => &[ORDERS, DOCUMENTS],
-            Self::Panels | Self::Jobs | Self::Routes => &[DOCUMENTS],
+            Self::Panels | Self::Jobs | Self::Routes | Self::Steps => &[DOCUMENTS],
+            Self::Functions => &[
+                DOCUMENTS,
+                (Grant::PluginsServe, "Tells other plugins what is on a card.", "告诉其他插件卡上的内容。"),
+            ],
             Self::Scoring => &[ORDERS],
             Self::Actions => &[
                 DOCUMENTS,

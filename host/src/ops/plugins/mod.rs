@@ -10,6 +10,7 @@ pub mod enablement;
 pub mod export;
 pub mod files;
 pub mod freezes;
+pub mod functions;
 pub mod jobs;
 pub mod moves;
 pub mod packages;
@@ -291,6 +292,16 @@ pub trait Plugins: Send + Sync + 'static {
         keep: StepAck,
     ) -> BoxFuture<'a, Result<StepOutcome>>;
 
+    /// Calls a function as another plugin would, and commits its effects.
+    ///
+    /// # Errors
+    /// Those of [`functions::call`].
+    fn serve<'a>(
+        &'a self,
+        actor: &'a Actor,
+        request: functions::FunctionRequest,
+    ) -> BoxFuture<'a, Result<Value>>;
+
     /// Delivers a batch of events, in order, and commits the plugin's effects
     /// together with `ack`. All belong to one tenant; at most 200.
     ///
@@ -356,6 +367,10 @@ pub trait Plugins: Send + Sync + 'static {
     /// Takes back what could not be written.
     fn give_back_canary_counts(&self, tenant: &TenantId, plugin: &str, counted: &canary::Counted);
 
+    /// Calls shadows with the saves that wait for them on this server, and writes down what they show; how
+    /// many saves there were. What cannot be written is logged.
+    fn show_shadows(&self) -> BoxFuture<'_, u64>;
+
     /// Lets a plugin do what it does when it is disabled, and commits that together
     /// with `ack`, which writes the enablement. Its errors do not keep it enabled.
     ///
@@ -367,10 +382,6 @@ pub trait Plugins: Send + Sync + 'static {
     fn changed<'a>(&'a self, tenant: &'a TenantId, plugin: &'a str) -> BoxFuture<'a, ()>;
 
     /// Tells that a tenant has changed its fields, whose classes say who may see them.
-    /// Calls shadows with the saves that wait for them on this server, and writes down what they show; how
-    /// many saves there were. What cannot be written is logged.
-    fn show_shadows(&self) -> BoxFuture<'_, u64>;
-
     fn model_changed<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, ()>;
 
     /// Tells that a tenant has started or ended a shadow or a canary, or changed whom one is for.

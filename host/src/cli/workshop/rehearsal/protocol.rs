@@ -23,10 +23,34 @@ pub(super) enum Order {
     Advance(u32),
     /// Do all background work that is due: deliver events, run schedules, replay history.
     Work,
+    /// Run a workflow step of the plugin.
+    Step(StepOrder),
+    /// Call a function of the plugin, as another plugin would.
+    Call {
+        /// Its name.
+        function: String,
+        /// Its input.
+        input: Value,
+    },
     /// Expect a request to somebody else's server, and answer it so.
     Expect(Box<Expectation>),
     /// Say which of the expected requests have not come.
     Outstanding,
+}
+
+/// A step that a workflow would run.
+#[derive(Debug, Deserialize)]
+pub(super) struct StepOrder {
+    /// Its type.
+    pub(super) step: String,
+    /// `customers` or `orders`, as in addresses.
+    pub(super) kind: String,
+    /// The record's id.
+    pub(super) id: String,
+    /// The same whenever it is called again.
+    pub(super) key: String,
+    /// Its input.
+    pub(super) input: Value,
 }
 
 /// A request that a test expects, and what it is answered.

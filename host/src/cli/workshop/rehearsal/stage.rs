@@ -1,12 +1,13 @@
 //! A host without a socket: production's core, plugin host, router and loops on an embedded
 //! database that goes away, with a clock that stands still, and nobody beyond it but a script.
 
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use super::protocol::{Enable, Order, Reply};
+use super::protocol::{Enable, Order, Reply, StepOrder};
 use super::script::Script;
 use crate::app::App;
 use crate::cli::output::Outcome;
@@ -14,13 +15,18 @@ use crate::cli::workshop::{make_tenant, make_token};
 use crate::clock::{Clock as _, ManualClock, Timestamp};
 use crate::db::plugins::Package;
 use crate::db::{self, Db};
-use crate::error::Error;
+use crate::domain::actor::Actor;
+use crate::domain::event::Subject;
+use crate::domain::ids::{CustomerId, OrderId};
+use crate::error::{Error, Result};
 use crate::files::{ARTEFACT_KEY_BYTES, DataFolder, TemporaryFolder, plugin_files};
 use crate::http::{Ask, Door, HttpState, Options, RateLimit, Told};
 use crate::ids::{Ids as _, RandomIds};
 use crate::jobs::rounds::{Report, Rounds};
 use crate::ops::Core;
+use crate::ops::plugins::functions::{self, FunctionRequest};
 use crate::ops::plugins::packages;
+use crate::ops::plugins::steps::{self, StepRequest};
 use crate::outbound::Outbound;
 use crate::plugin::{Artifacts, PluginHost, Sandbox};
 use crate::vault::{KEY_BYTES, Vault};
@@ -38,6 +44,10 @@ pub(super) struct Stage {
     rounds: Rounds,
     door: Door,
     token: String,
+    /// Who does what no request does.
+    owner: Actor,
+    /// How often each step was called, by its type and key.
+    attempts: Mutex<HashMap<(String, String), u32>>,
     package: Package,
     script: Arc<Script>,
     _folder: TemporaryFolder,
@@ -77,7 +87,8 @@ impl Stage {
         };
         let door = Door::new(HttpState::new(Arc::clone(&core), options, app.shutdown_token()));
         let rounds = Rounds::new(Arc::clone(&core), app.shutdown_token());
-        Ok(Self { clock, core, app, rounds, door, token, package, script, _folder: folder })
+        let attempts = Mutex::default();
+        Ok(Self { clock, core, app, rounds, door, token, owner, attempts, package, script, _folder: folder })
     }
 
     /// What the test is told first.
@@ -109,6 +120,8 @@ impl Stage {
                     jobs_failed: u64::from(schedules.failed),
                 })
             }
+            Order::Step(order) => Ok(Reply::Told(Told::of(self.step(order).await))),
+            Order::Call { function, input } => Ok(Reply::Told(Told::of(self.call(function, input).await))),
             Order::Expect(expectation) => Ok(Reply::Expecting { scripts: self.script.expect(*expectation)? }),
             Order::Outstanding => Ok(Reply::Outstanding(self.script.outstanding())),
         }
@@ -138,6 +151,28 @@ impl Stage {
         }
         let path = format!("/api/v1/plugins/{}/enablement", self.package.name);
         self.ask(Ask { method: "POST".to_owned(), path, headers: Vec::new(), body: Some(body) }).await
+    }
+
+    async fn step(&self, order: StepOrder) -> Result<Value> {
+        let StepOrder { step, kind, id, key, input } = order;
+        let target = match kind.as_str() {
+            "customers" => Subject::Customer(CustomerId::from_stored(id)),
+            _ => Subject::Order(OrderId::from_stored(id)),
+        };
+        let attempt = {
+            let mut attempts = self.attempts.lock().expect("no code panics while it holds this lock");
+            let attempt = attempts.entry((step.clone(), key.clone())).or_default();
+            *attempt += 1;
+            *attempt
+        };
+        let request = StepRequest { plugin: self.package.name.clone(), step, target, key, input, attempt };
+        let outcome = steps::run(&self.core, &self.owner, request).await?;
+        serde_json::to_value(outcome).map_err(Error::internal)
+    }
+
+    async fn call(&self, function: String, input: Value) -> Result<Value> {
+        let (plugin, caller) = (self.package.name.clone(), "test".to_owned());
+        functions::call(&self.core, &self.owner, FunctionRequest { plugin, function, caller, input }).await
     }
 
     async fn ask(&self, mut ask: Ask) -> Outcome<Told> {
