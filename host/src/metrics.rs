@@ -48,6 +48,10 @@ pub const PLUGIN_PASSED_OVER: &str = "hospes_plugin_hooks_passed_over_total";
 /// Canaries that have ended by themselves, by plugin and reason.
 pub const PLUGIN_CANARY_STOPS: &str = "hospes_plugin_canary_stops_total";
 
+/// Calls of host functions that plugins were denied, by plugin and grant: for want of the grant, or because its
+/// rate was used up. Whoever watches it learns of a plugin that reads on and on.
+pub const PLUGIN_DENIALS: &str = "hospes_plugin_denials_total";
+
 /// Requests that the host has made for plugins, by plugin and outcome.
 pub const PLUGIN_REQUESTS: &str = "hospes_plugin_http_requests_total";
 
@@ -165,6 +169,7 @@ fn describe() {
         "Saves that went on without a hook that failed or was paused, by plugin and kind of record"
     );
     describe_counter!(PLUGIN_CANARY_STOPS, "Canaries ended by their failures, by plugin and reason");
+    describe_counter!(PLUGIN_DENIALS, "Calls that plugins were denied, by plugin and grant");
     describe_counter!(PLUGIN_REQUESTS, "Requests made for plugins, by plugin and outcome");
     describe_counter!(PLUGIN_RECORDINGS, "Recordings of plugins' runs, by plugin and outcome");
     describe_gauge!("process_resident_memory_bytes", Unit::Bytes, "Memory of the process");

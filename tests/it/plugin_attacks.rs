@@ -6,9 +6,10 @@ use hospes::domain::event::Subject;
 use hospes::error::Error;
 use hospes::ops::plugins::{Plugins as _, packages};
 use hospes_tests::{both_engines, guests};
+use serde_json::json;
 
 use crate::components::{World, with_manifest};
-use crate::plugin_rig::Rig;
+use crate::plugin_rig::{Rig, code, nothing};
 
 const WORLD: &str = "
 package hospes-tests:attack;
@@ -29,6 +30,74 @@ zh-CN = "做不该做的事。"
 const SPIN: &str = "(loop $again (br $again))";
 /// Where an answer stands that is an empty list of blocks: nothing but zeros.
 const NOTHING: &str = "(i32.const 1024)";
+
+/// What an interpreter imports that looks at the time and asks for randomness.
+const WATCHER: &str = "
+package hospes-tests:watcher;
+package wasi:clocks@0.2.9 {
+    interface wall-clock {
+        record datetime { seconds: u64, nanoseconds: u32 }
+        now: func() -> datetime;
+    }
+    interface monotonic-clock { now: func() -> u64; }
+}
+world made {
+    import wasi:clocks/wall-clock@0.2.9;
+    import wasi:clocks/monotonic-clock@0.2.9;
+    export hospes:plugin/events@1.0.0;
+}";
+
+const WATCHERS_MANIFEST: &str = r#"
+name = "watcher"
+version = "VERSION"
+publisher = "hospes-tests"
+tier = "interpreter"
+events = { subscribe = ["customer.updated"] }
+[description]
+en = "Looks at the clocks."
+zh-CN = "查看时钟。"
+[[grants]]
+name = "customers:read"
+reason = { en = "To be used by tests.", zh-CN = "供测试使用。" }
+"#;
+
+/// How often each clock is looked at in one call.
+const LOOKS: u32 = 1_000_000;
+
+/// A handler of the interpreter tier that looks at both clocks again and again, and traps as soon as a look is
+/// not like the first one in the way that `differs` says.
+fn watcher(version: usize, differs: &str) -> Vec<u8> {
+    let module = format!(
+        r#"(module
+            (import "wasi:clocks/wall-clock@0.2.9" "now" (func $wall (param i32)))
+            (import "wasi:clocks/monotonic-clock@0.2.9" "now" (func $monotonic (result i64)))
+            (memory (export "memory") 16)
+            (global $free (mut i32) (i32.const 65536))
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+                (local $place i32)
+                (local.set $place (i32.and
+                    (i32.add (global.get $free) (i32.sub (local.get 2) (i32.const 1)))
+                    (i32.sub (i32.const 0) (local.get 2))))
+                (global.set $free (i32.add (local.get $place) (local.get 3)))
+                (local.get $place))
+            (func (export "hospes:plugin/events@1.0.0#handle") (param i32 i32) (result i32)
+                (local $looks i32) (local $first i64)
+                (local.set $first (call $monotonic))
+                (call $wall (i32.const 512))
+                (loop $again
+                    (call $wall (i32.const 528))
+                    (if (i64.ne (i64.load (i32.const 512)) (i64.load (i32.const 528))) (then unreachable))
+                    (if (i32.ne (i32.load (i32.const 520)) (i32.load (i32.const 536))) (then unreachable))
+                    (if ({differs} (call $monotonic) (local.get $first)) (then unreachable))
+                    (local.set $looks (i32.add (local.get $looks) (i32.const 1)))
+                    (br_if $again (i32.lt_u (local.get $looks) (i32.const {LOOKS}))))
+                (i32.const 1024))
+            (func (export "cabi_post_hospes:plugin/events@1.0.0#handle") (param i32)))"#
+    );
+    let module = wat::parse_str(&module).expect("the test writes a module");
+    let component = World::of_contract(WATCHER).component(&module);
+    with_manifest(&component, &WATCHERS_MANIFEST.replace("VERSION", &format!("1.0.{version}")))
+}
 
 /// The parts of a module that the canonical ABI calls, each with its code.
 struct Parts<'a> {
@@ -226,6 +295,22 @@ both_engines! {
             let served = rig.host.panels(&rig.neighbour, "customer", target).await.unwrap();
             assert_eq!(served[0].failure, None, "after: {what}");
         }
+    }
+
+    async fn an_interpreter_that_looks_at_the_clocks_sees_them_stand_still(rig: Rig) {
+        rig.enable_for(&rig.neighbour, guests::STAMPS).await;
+        let there = rig.customer_of(&rig.neighbour).await;
+        // Many events, because they are what gives it the time to look so often.
+        let events: Vec<_> = (0..200).map(|_| rig.event("customer.updated", json!({}))).collect();
+        rig.enable(&watcher(0, "i64.ne")).await;
+        let watched = rig.host.deliver(&rig.actor.tenant, "watcher", &events, nothing()).await;
+        assert!(watched.is_ok(), "each of {LOOKS} looks is like the first: {watched:?}");
+        // That it looks at all is seen where the same time is what it traps at.
+        rig.enable(&watcher(1, "i64.eq")).await;
+        let watched = rig.host.deliver(&rig.actor.tenant, "watcher", &events, nothing()).await;
+        assert_eq!(code(&watched.unwrap_err()), "failed: trap");
+        let target = Subject::Customer(there.clone());
+        assert_eq!(rig.host.panels(&rig.neighbour, "customer", target).await.unwrap()[0].failure, None);
     }
 }
 

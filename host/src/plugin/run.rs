@@ -23,7 +23,9 @@ use crate::domain::ids::{LogId, TenantId};
 use crate::domain::permission::{Permission, Role};
 use crate::domain::point::Point;
 use crate::error::{Error, Fault, Result};
-use crate::metrics::{PLUGIN_CALLS, PLUGIN_FUEL, PLUGIN_RERUNS, PLUGIN_SECONDS, plugin_label};
+use crate::metrics::{
+    PLUGIN_CALLS, PLUGIN_DENIALS, PLUGIN_FUEL, PLUGIN_RERUNS, PLUGIN_SECONDS, plugin_label,
+};
 use crate::ops::Core;
 use crate::ops::plugins::{Ack, Denial, PointHealth};
 
@@ -275,6 +277,8 @@ impl PluginHost {
         let Ok(core) = self.core() else { return };
         let now = core.now();
         let due = denied.filter_map(|(what, times)| {
+            let labels = [("plugin", plugin_label(&enabled.plugin)), ("grant", what.0.as_str().into())];
+            counter!(PLUGIN_DENIALS, &labels).increment(times);
             let count = self.gate.count_denied(enabled, what, times, now);
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             let (grant, function) = (what.0.to_string(), what.1.to_owned());
