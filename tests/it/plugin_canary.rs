@@ -217,7 +217,11 @@ both_engines! {
             assert_eq!(version, if taken { "1.1.0" } else { "1.0.0" });
         }
         let view = shown(&app, HOSTILE).await;
-        assert!(view["canary"]["runs"].as_u64().unwrap() > 12 && view["canary"]["failures"] == 0, "{view}");
+        let taken = ids.iter().filter(|id| is_taken(id, 40)).count();
+        let runs = |side: &str| view[side]["runs"].as_u64().unwrap();
+        // One page of scores, a request about each customer and one about an order.
+        assert_eq!((runs("canary"), runs("live")), (taken as u64 + 2, (30 - taken) as u64 + 2), "{view}");
+        assert_eq!(view["canary"]["failures"], 0, "{view}");
         // After the end everything is as it was.
         app.owner.delete(&format!("{HOSTILE}/canary")).await.expect(200);
         assert_eq!(scores(&app, "version", &ids).await, vec![json!(0.0); 30]);
@@ -256,10 +260,10 @@ both_engines! {
 
     async fn a_scoring_that_fails_in_the_canary_costs_nobody_a_score_and_ends_it(app: TestApp) {
         hostile(&app).await;
-        let ids = customers(&app, 10, "Ada").await;
+        let ids = customers(&app, 20, "Ada").await;
         start(&app, HOSTILE, json!({"percent": 50})).await.expect(201);
         for _ in 0..5 {
-            assert_eq!(scores(&app, "traps-when-new", &ids).await, vec![json!(0.0); 10]);
+            assert_eq!(scores(&app, "traps-when-new", &ids).await, vec![json!(0.0); 20]);
         }
         let view = shown(&app, HOSTILE).await;
         assert_eq!((&view["state"], &view["ended_because"]), (&json!("ended"), &json!("breaker")), "{view}");
