@@ -7,7 +7,7 @@ use hospes::clock::Timestamp;
 use hospes::domain::event::Subject;
 use hospes::domain::ids::EventId;
 use hospes::ops::plugins::{PluginEvent, Plugins as _};
-use hospes_tests::{TestApp, both_engines};
+use hospes_tests::{TestApp, TestTenant, both_engines};
 use serde_json::{Value, json};
 
 use crate::plugin_rig::nothing;
@@ -37,30 +37,30 @@ impl Dice {
 }
 
 /// Orders of some customers, one of them refunded in part.
-async fn trade(app: &TestApp) {
+async fn trade(tenant: &TestTenant) {
     for buyer in 0..BUYERS {
-        let customer = app.acme.customer(&format!("Buyer {buyer}")).await.id;
+        let customer = tenant.customer(&format!("Buyer {buyer}")).await.id;
         for number in 0..ORDERS {
             let total = json!({"amount_minor": 1_000 + 777 * number + 13 * buyer, "currency": "CNY"});
             let order = json!({
                 "customer_id": customer, "channel": "store", "ordered_at": "2026-02-27T09:30:00Z",
                 "status": "completed", "total": total,
             });
-            let order = app.owner.post("/api/v1/orders", order).await.expect(201).body;
+            let order = tenant.owner.post("/api/v1/orders", order).await.expect(201).body;
             if number == 2 {
                 let refund = json!({"amount": {"amount_minor": 500, "currency": "CNY"}, "reason": "broken"});
                 let refunds = format!("/api/v1/orders/{}/refunds", order["id"].as_str().unwrap());
-                app.owner.post(&refunds, refund).await.expect(201);
+                tenant.owner.post(&refunds, refund).await.expect(201);
             }
         }
     }
 }
 
 /// What has happened to orders, as the plugin is told of it, in the order in which it happened.
-async fn history(app: &TestApp) -> Vec<PluginEvent> {
+async fn history(tenant: &TestTenant) -> Vec<PluginEvent> {
     let wanted = BUYERS * (ORDERS + 1);
     for _ in 0..LOOKS_MAX {
-        let page = app
+        let page = tenant
             .owner
             .get("/api/v1/events?types=order.created,order.refunded&limit=200")
             .await
@@ -90,39 +90,53 @@ fn event(told: &Value) -> PluginEvent {
 }
 
 /// Everything that the plugin keeps: the documents of its collections, and its fields on customers.
-async fn kept(app: &TestApp) -> BTreeMap<String, Value> {
+async fn kept(tenant: &TestTenant) -> BTreeMap<String, Value> {
     let mut all = BTreeMap::new();
     for name in ["members", "ledger"] {
-        for row in app.owner.all(&format!("/api/v1/plugins/{PLUGIN}/collections/{name}")).await {
+        for row in tenant.owner.all(&format!("/api/v1/plugins/{PLUGIN}/collections/{name}")).await {
             all.insert(format!("{name}/{}", row["key"].as_str().unwrap()), row["body"].clone());
         }
     }
-    for customer in app.owner.all("/api/v1/customers").await {
+    for customer in tenant.owner.all("/api/v1/customers").await {
         all.insert(customer["id"].as_str().unwrap().to_owned(), customer["fields"].clone());
     }
     all
+}
+
+/// What people see of it: the plugin's fields of each customer, by name.
+async fn seen(tenant: &TestTenant) -> BTreeMap<String, Value> {
+    let customers = tenant.owner.all("/api/v1/customers").await.into_iter();
+    customers.map(|one| (one["name"].as_str().unwrap().to_owned(), one["fields"].clone())).collect()
 }
 
 both_engines! {
     async fn what_is_delivered_thrice_and_in_disorder_has_its_effect_once(app: TestApp) {
         let bundled = hospes_bundle::PLUGINS.iter().find(|plugin| plugin.name == PLUGIN).unwrap();
         app.enable(bundled.component).await;
-        trade(&app).await;
-        assert_eq!(app.run_jobs().await.dispatch.failed, 0);
-        let once = kept(&app).await;
-        assert!(once.len() > BUYERS, "it keeps something: {once:?}");
-
-        let events = history(&app).await;
-        let mut again: Vec<PluginEvent> = (1..TIMES).flat_map(|_| events.iter().cloned()).collect();
+        let orderly = app.tenant("orderly").await;
+        orderly.owner.post(&format!("/api/v1/plugins/{PLUGIN}/enablement"), json!({})).await.expect(201);
+        for tenant in [&app.acme, &orderly] {
+            trade(tenant).await;
+        }
+        // Here everything comes thrice and in any order, before it comes once as it happened.
+        let events = history(&app.acme).await;
+        let mut shuffled: Vec<PluginEvent> = (0..TIMES).flat_map(|_| events.iter().cloned()).collect();
         let mut dice = Dice(35);
-        dice.shuffle(&mut again);
-        let mut rest = again.as_slice();
+        dice.shuffle(&mut shuffled);
+        let mut rest = shuffled.as_slice();
         while !rest.is_empty() {
             let (batch, more) = rest.split_at((1 + dice.below(7)).min(rest.len()));
             app.plugins.deliver(app.acme.id(), PLUGIN, batch, nothing()).await.unwrap();
             rest = more;
         }
-        app.run_jobs().await;
-        assert_eq!(kept(&app).await, once);
+        let disordered = kept(&app.acme).await;
+        assert!(disordered.len() > BUYERS, "it keeps something: {disordered:?}");
+        assert_eq!(app.run_jobs().await.dispatch.failed, 0);
+        assert_eq!(kept(&app.acme).await, disordered);
+
+        // There it came once and in order, and nobody could tell the two apart.
+        let once = seen(&orderly).await;
+        assert!(once.len() == BUYERS && once.values().all(|fields| fields[format!("{PLUGIN}.points")].as_i64() > Some(0)), "{once:?}");
+        assert_eq!(seen(&app.acme).await, once);
     }
 }
