@@ -7,14 +7,14 @@ use extism::{Manifest, PluginBuilder, Wasm};
 use hospes_sdk::Customer;
 use serde_json::{Value, json};
 
-const PLUGIN: &str = "target/wasm32-unknown-unknown/release/bench_extism_plugin.wasm";
 /// Rounds, of which the first does not count.
 const ROUNDS: usize = 8;
 /// Saves of one round.
 const SAVES: usize = 2_000;
 
 fn main() {
-    let wasm = std::fs::read(PLUGIN).expect("run ./run, which builds the plugin first");
+    let plugin = std::env::args_os().nth(1).expect("./run names the plugin, which it builds first");
+    let wasm = std::fs::read(plugin).expect("the plugin can be read");
     let (before, after) = (customer("Lin Xiaoman"), customer("Lin Xiaomei"));
     let input = format!(r#"{{"before":{before},"after":{after}}}"#);
     let builder = || PluginBuilder::new(Manifest::new([Wasm::data(wasm.clone())]));
@@ -39,7 +39,7 @@ fn main() {
         ),
         (
             "Extism, one instance for all",
-            Box::new(move || {
+            Box::new(|| {
                 let said: &str = live.call("before_save", &input).expect("the plugin answers");
                 assert_eq!(said, "null");
             }),
