@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use serde::ser::{SerializeMap, SerializeSeq as _};
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::actor::Actor;
@@ -90,12 +92,11 @@ impl<'a> Sight<'a> {
 
     fn list_masked(&self, members: &[Member], prefix: &str, masked: &mut Vec<String>) {
         for member in members {
-            let path = format!("{prefix}{}", member.name);
             let is_hidden = match member.content {
                 Content::Basic => false,
-                Content::Masked(class, _) => !self.looker.parameters.opens(class, &path),
+                Content::Masked(class, _) => !self.opens(class, (prefix, member.name)),
                 Content::Each(inner) => {
-                    self.list_masked(inner, &format!("{path}."), masked);
+                    self.list_masked(inner, &format!("{prefix}{}.", member.name), masked);
                     false
                 }
                 Content::CustomFields | Content::PluginFields => {
@@ -106,24 +107,19 @@ impl<'a> Sight<'a> {
                 }
             };
             if is_hidden {
-                masked.push(path);
+                masked.push(format!("{prefix}{}", member.name));
             }
         }
     }
 
-    /// Hides what is not opened in a record as the API shows it.
-    pub(crate) fn hide(&self, body: &mut Value) {
-        let Value::Object(record) = body else {
-            *body = Value::Null;
-            return;
-        };
-        if self.is_own_entry(record) {
-            return;
-        }
-        self.hide_members(self.record.members(), "", record);
-        if !self.masked.is_empty() {
-            record.insert(MASKED.to_owned(), json!(self.masked));
-        }
+    /// A record of the API without what is not opened, as JSON text.
+    pub(crate) fn show(&self, body: &Value) -> String {
+        serde_json::to_string(&Shown { sight: self, body }).expect("a record has text for names")
+    }
+
+    /// The same as a value.
+    pub(crate) fn show_value(&self, body: &Value) -> Value {
+        serde_json::to_value(Shown { sight: self, body }).expect("a record has text for names")
     }
 
     /// Whether the plugin itself has written the entry.
@@ -133,30 +129,11 @@ impl<'a> Sight<'a> {
         self.record == RecordKind::TimelineEntry && by == Some(self.looker.plugin)
     }
 
-    fn hide_members(&self, members: &[Member], prefix: &str, record: &mut Map<String, Value>) {
-        record.retain(|name, _| members.iter().any(|member| member.name == name));
-        for member in members {
-            match member.content {
-                Content::Basic => {}
-                Content::Masked(class, mask) => {
-                    if !self.looker.parameters.opens(class, &format!("{prefix}{}", member.name)) {
-                        put_mask(record, member.name, mask);
-                    }
-                }
-                Content::Each(inner) => {
-                    let prefix = format!("{prefix}{}.", member.name);
-                    let items = record.get_mut(member.name).and_then(Value::as_array_mut);
-                    for item in items.into_iter().flatten().filter_map(Value::as_object_mut) {
-                        self.hide_members(inner, &prefix, item);
-                    }
-                }
-                Content::CustomFields | Content::PluginFields => {
-                    if let Some(Value::Object(fields)) = record.get_mut(member.name) {
-                        fields.retain(|name, _| self.closed_field(member.name, name).is_none());
-                    }
-                }
-            }
-        }
+    /// Whether a member of a class is opened, by the class or by its path.
+    fn opens(&self, class: FieldClass, (prefix, name): (&str, &str)) -> bool {
+        let Parameters { classes, fields, .. } = self.looker.parameters;
+        // The path is made only where one is granted.
+        classes.contains(&class) || (!fields.is_empty() && fields.contains(&format!("{prefix}{name}")))
     }
 
     /// A field of the tenant (`custom_fields`) or of a plugin (`fields`), if it is not opened. A
@@ -214,18 +191,140 @@ impl<'a> Sight<'a> {
     }
 }
 
-fn put_mask(record: &mut Map<String, Value>, name: &str, mask: Mask) {
-    let value = match mask {
-        Mask::Text => json!(MASKED_TEXT),
-        Mask::Money => json!({ "amount_minor": 0, "currency": "XXX" }),
-        Mask::List => json!([]),
-        Mask::Object => json!({}),
-        Mask::Absent => {
-            record.shift_remove(name);
-            return;
+/// A record as a sight shows it. It is written without being copied first: every save that a hook sees
+/// passes through here.
+struct Shown<'s, 'a> {
+    sight: &'s Sight<'a>,
+    body: &'s Value,
+}
+
+impl Serialize for Shown<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { sight, body } = self;
+        let Value::Object(record) = body else { return serializer.serialize_unit() };
+        if sight.is_own_entry(record) {
+            return body.serialize(serializer);
         }
-    };
-    record.insert(name.to_owned(), value);
+        let mut map = serializer.serialize_map(None)?;
+        Part { sight, members: sight.record.members(), prefix: "", values: record }.write(&mut map)?;
+        if !sight.masked.is_empty() {
+            map.serialize_entry(MASKED, &sight.masked)?;
+        }
+        map.end()
+    }
+}
+
+/// A record, or one of its parts, whose members have classes.
+struct Part<'s, 'a> {
+    sight: &'s Sight<'a>,
+    members: &'static [Member],
+    /// The path of the part, with a dot at its end.
+    prefix: &'s str,
+    values: &'s Map<String, Value>,
+}
+
+impl Part<'_, '_> {
+    fn write<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        for (name, value) in self.values {
+            let Some(member) = self.members.iter().find(|member| member.name == name) else { continue };
+            match self.mask_of(member) {
+                Some(mask) => write_mask(map, member.name, mask)?,
+                None => self.write_open(map, member, value)?,
+            }
+        }
+        // A mask stands also where there is nothing, so that it tells nothing of a record.
+        for member in self.members.iter().filter(|member| !self.values.contains_key(member.name)) {
+            if let Some(mask) = self.mask_of(member) {
+                write_mask(map, member.name, mask)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What stands in the member's place, if it is hidden as a whole.
+    fn mask_of(&self, member: &Member) -> Option<Mask> {
+        let Content::Masked(class, mask) = member.content else { return None };
+        (!self.sight.opens(class, (self.prefix, member.name))).then_some(mask)
+    }
+
+    fn write_open<M: SerializeMap>(
+        &self,
+        map: &mut M,
+        member: &Member,
+        value: &Value,
+    ) -> Result<(), M::Error> {
+        let sight = self.sight;
+        match (member.content, value) {
+            (Content::Each(members), Value::Array(items)) => {
+                let prefix = format!("{}{}.", self.prefix, member.name);
+                map.serialize_entry(member.name, &Items { sight, members, prefix, items })
+            }
+            (Content::CustomFields | Content::PluginFields, Value::Object(fields)) => {
+                map.serialize_entry(member.name, &OpenFields { sight, member: member.name, fields })
+            }
+            _ => map.serialize_entry(member.name, value),
+        }
+    }
+}
+
+impl Serialize for Part<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        self.write(&mut map)?;
+        map.end()
+    }
+}
+
+/// A list of parts, such as the lines of an order.
+struct Items<'s, 'a> {
+    sight: &'s Sight<'a>,
+    members: &'static [Member],
+    prefix: String,
+    items: &'s [Value],
+}
+
+impl Serialize for Items<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.items.len()))?;
+        for item in self.items {
+            if let Value::Object(values) = item {
+                list.serialize_element(&Part {
+                    sight: self.sight,
+                    members: self.members,
+                    prefix: &self.prefix,
+                    values,
+                })?;
+            } else {
+                list.serialize_element(item)?;
+            }
+        }
+        list.end()
+    }
+}
+
+/// The fields of the tenant or of plugins that are opened.
+struct OpenFields<'s, 'a> {
+    sight: &'s Sight<'a>,
+    member: &'static str,
+    fields: &'s Map<String, Value>,
+}
+
+impl Serialize for OpenFields<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let open =
+            self.fields.iter().filter(|(name, _)| self.sight.closed_field(self.member, name).is_none());
+        serializer.collect_map(open)
+    }
+}
+
+fn write_mask<M: SerializeMap>(map: &mut M, name: &str, mask: Mask) -> Result<(), M::Error> {
+    match mask {
+        Mask::Text => map.serialize_entry(name, MASKED_TEXT),
+        Mask::Money => map.serialize_entry(name, &json!({ "amount_minor": 0, "currency": "XXX" })),
+        Mask::List => map.serialize_entry(name, &json!([])),
+        Mask::Object => map.serialize_entry(name, &json!({})),
+        Mask::Absent => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -301,10 +400,9 @@ mod tests {
         Actor { roles: vec![role], ..Actor::operator(tenant) }
     }
 
-    fn seen(record: RecordKind, parameters: &Parameters, mut body: Value) -> Value {
+    fn seen(record: RecordKind, parameters: &Parameters, body: Value) -> Value {
         let looker = Looker { parameters, plugin: "coffee-club", actor: &actor(Role::Owner) };
-        Sight::new(record, looker, &fields()).hide(&mut body);
-        body
+        Sight::new(record, looker, &fields()).show_value(&body)
     }
 
     #[test]
@@ -336,8 +434,7 @@ mod tests {
         let looker = Looker { parameters: &all, plugin: "coffee-club", actor: &agent };
         let fields = fields();
         let sight = Sight::new(RecordKind::Customer, looker, &fields);
-        let mut body = customer();
-        sight.hide(&mut body);
+        let body = sight.show_value(&customer());
         assert_eq!(body["fields"], json!({ "coffee-club.stamps": 3, "other.debt": 5 }));
         assert!(sight.closed_to_condition("other", "margin").is_some());
     }

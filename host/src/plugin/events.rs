@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use hospes_bindings::exports::hospes::plugin::events as contract;
-use serde_json::Value;
 
 use super::PluginHost;
 use super::call::{Answer, Call};
@@ -132,17 +131,13 @@ pub(super) fn as_seen_by<'a>(
 }
 
 fn event(enabled: &Enabled, actor: &Actor, event: &PluginEvent) -> contract::Event {
-    let mut body = event.body.clone();
-    match event_grant(&event.name).and_then(|grant| enabled.sight(grant, actor)) {
-        Some(sight) => sight.hide(&mut body),
-        None => body = Value::Null,
-    }
+    let sight = event_grant(&event.name).and_then(|grant| enabled.sight(grant, actor));
     contract::Event {
         id: event.id.to_string(),
         name: event.name.clone(),
         subject: subject_of_event(&event.subject),
         occurred_at: event.occurred_at.as_micros(),
         backfill: event.backfill,
-        body: body.to_string(),
+        body: super::host::as_seen(sight, &event.body),
     }
 }

@@ -141,18 +141,13 @@ pub(super) fn call_of(
     sight: &Sight<'_>,
     (before, after): (Option<&Value>, &Value),
 ) -> Call {
-    let shown = |body: &Value| {
-        let mut body = body.clone();
-        sight.hide(&mut body);
-        body.to_string()
-    };
     Call::BeforeSave(contract::Save {
         entity: match kind {
             EntityKind::Customer => contract::EntityKind::Customer,
             EntityKind::Order => contract::EntityKind::Order,
         },
-        before: before.map(shown),
-        after: shown(after),
+        before: before.map(|body| sight.show(body)),
+        after: sight.show(after),
     })
 }
 

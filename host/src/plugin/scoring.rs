@@ -191,14 +191,8 @@ fn columns(
     sight: Option<&Sight<'_>>,
 ) -> Vec<contract::Column> {
     let by_pointer = declared.columns.iter().any(|one| matches!(one.source, ColumnSource::Pointer(_)));
-    let shown = |customer: &Customer| {
-        let mut document = customer.to_json();
-        match sight {
-            Some(sight) => sight.hide(&mut document),
-            None => document = Value::Null,
-        }
-        document
-    };
+    let shown =
+        |customer: &Customer| sight.map_or(Value::Null, |sight| sight.show_value(&customer.to_json()));
     let documents: Vec<Value> = if by_pointer { customers.iter().map(shown).collect() } else { Vec::new() };
     let column = |source: &ColumnSource| -> Vec<f64> {
         match source {

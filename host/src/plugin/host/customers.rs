@@ -179,7 +179,7 @@ impl Invocation {
 }
 
 fn entity(invocation: &Invocation, customer: &Customer) -> types::Entity {
-    let body = shown(invocation, Grant::CustomersRead, customer.to_json());
+    let body = shown(invocation, Grant::CustomersRead, &customer.to_json());
     types::Entity { id: customer.id.to_string(), version: customer.version, body }
 }
 

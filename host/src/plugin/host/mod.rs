@@ -25,7 +25,7 @@ use super::buffer::Stale;
 use super::invocation::Invocation;
 use super::run::rights_changed;
 use crate::domain::grant::Grant;
-use crate::domain::sight::Closed;
+use crate::domain::sight::{Closed, Sight};
 use crate::error::{self, Error};
 
 /// Why a guest is ended from within a host call.
@@ -181,12 +181,13 @@ impl Invocation {
 }
 
 /// A record as a grant shows it.
-fn shown(invocation: &Invocation, grant: Grant, mut body: serde_json::Value) -> String {
-    match invocation.enabled.sight(grant, &invocation.actor) {
-        Some(sight) => sight.hide(&mut body),
-        None => body = serde_json::Value::Null,
-    }
-    body.to_string()
+fn shown(invocation: &Invocation, grant: Grant, body: &serde_json::Value) -> String {
+    as_seen(invocation.enabled.sight(grant, &invocation.actor), body)
+}
+
+/// A record as it is seen, `null` without sight of it.
+pub(super) fn as_seen(sight: Option<Sight<'_>>, body: &serde_json::Value) -> String {
+    sight.map_or_else(|| "null".to_owned(), |sight| sight.show(body))
 }
 
 impl Invocation {

@@ -51,6 +51,6 @@ impl Invocation {
 }
 
 fn entity(invocation: &Invocation, order: &Order) -> types::Entity {
-    let body = shown(invocation, Grant::OrdersRead, order.to_json());
+    let body = shown(invocation, Grant::OrdersRead, &order.to_json());
     types::Entity { id: order.id.to_string(), version: order.version, body }
 }

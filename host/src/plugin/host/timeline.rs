@@ -105,7 +105,7 @@ fn sees(enabled: &Enabled, entry: &TimelineEntry) -> bool {
 
 /// An entry never changes, so its version is 1.
 fn entity(invocation: &Invocation, entry: &TimelineEntry) -> types::Entity {
-    let body = shown(invocation, Grant::TimelineRead, entry.to_json());
+    let body = shown(invocation, Grant::TimelineRead, &entry.to_json());
     types::Entity { id: entry.id.to_string(), version: 1, body }
 }
 
