@@ -18,23 +18,46 @@ pub trait Ids: Send + Sync + 'static {
 
 /// Ids and secrets from the operating system's random source.
 #[derive(Debug, Default)]
-pub struct RandomIds {
-    last: Mutex<u128>,
+pub struct RandomIds(Mutex<Sequence>);
+
+/// Ids that are drawn from one call of the operating system: every request and every run of a plugin
+/// needs one, and each call costs as much as a lookup.
+const DRAWN: usize = 64;
+
+#[derive(Debug, Default)]
+struct Sequence {
+    last: u128,
+    /// Drawn and not used yet. Ids are no secrets: those do not come from here.
+    random: Vec<u128>,
+}
+
+impl RandomIds {
+    fn draw() -> Vec<u128> {
+        let mut bytes = [0; DRAWN * size_of::<u128>()];
+        Self::fill(&mut bytes);
+        let (numbers, _) = bytes.as_chunks();
+        numbers.iter().copied().map(u128::from_le_bytes).collect()
+    }
+
+    fn fill(bytes: &mut [u8]) {
+        #[expect(clippy::disallowed_methods, reason = "the one place that draws randomness")]
+        getrandom::fill(bytes).expect("the operating system's random source answers");
+    }
 }
 
 impl Ids for RandomIds {
     fn next(&self, now: Timestamp) -> u128 {
-        let mut random = [0; 16];
-        self.fill_secret(&mut random);
-        let fresh = compose(now, u128::from_le_bytes(random));
-        let mut last = self.last.lock().expect("no code panics while it holds this lock");
-        *last = fresh.max(*last + 1);
-        *last
+        let mut sequence = self.0.lock().expect("no code panics while it holds this lock");
+        if sequence.random.is_empty() {
+            sequence.random = Self::draw();
+        }
+        let random = sequence.random.pop().unwrap_or_default();
+        sequence.last = compose(now, random).max(sequence.last + 1);
+        sequence.last
     }
 
     fn fill_secret(&self, bytes: &mut [u8]) {
-        #[expect(clippy::disallowed_methods, reason = "the one place that draws randomness")]
-        getrandom::fill(bytes).expect("the operating system's random source answers");
+        Self::fill(bytes);
     }
 }
 
@@ -73,5 +96,14 @@ mod tests {
         let late = ids.next(Timestamp::from_micros(5_000_000));
         let early = ids.next(Timestamp::from_micros(1_000_000));
         assert!(early > late);
+    }
+
+    #[test]
+    fn no_randomness_is_used_twice() {
+        let ids = RandomIds::default();
+        // A later millisecond each time, so that every id has its own random tail.
+        let next = |millis: i64| ids.next(Timestamp::from_micros(millis * 1_000)) & ((1 << 80) - 1);
+        let tails: std::collections::HashSet<u128> = (1..=1_000).map(next).collect();
+        assert_eq!(tails.len(), 1_000);
     }
 }

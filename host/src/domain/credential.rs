@@ -3,7 +3,7 @@
 //! The text is `<prefix>_<id>_<secret>`. The id finds the row, the row keeps only a
 //! hash of the secret; 256 random bits need no slow hash.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -17,6 +17,7 @@ pub const TOKEN_PREFIX: &str = "hsp";
 /// What the value of a session's cookie begins with.
 pub const SESSION_PREFIX: &str = "hss";
 
+const HEX: &[u8; 16] = b"0123456789abcdef";
 const SECRET_BYTES: usize = 32;
 const ID_BODY_CHARS: usize = 26;
 
@@ -71,10 +72,9 @@ pub fn mint(ids: &dyn Ids, prefix: &str, id: &str) -> (String, String) {
 #[must_use]
 pub fn hash(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
-    digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("writing to a string does not fail");
-        hex
-    })
+    let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    // Every request passes through here: formatting byte by byte would take longer than the hash.
+    digits.map(|digit| char::from(HEX[usize::from(digit)])).collect()
 }
 
 #[cfg(test)]

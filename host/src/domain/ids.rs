@@ -24,7 +24,8 @@ pub struct InvalidId {
     prefix: &'static str,
 }
 
-fn encode(prefix: &str, value: u128) -> String {
+/// The id `value` of a kind.
+pub(crate) fn encode(prefix: &str, value: u128) -> String {
     let mut text = String::with_capacity(prefix.len() + 1 + BODY_LENGTH);
     text.push_str(prefix);
     text.push('_');

@@ -13,6 +13,7 @@ use super::HttpState;
 use super::limits::Rate;
 use super::problem::{self, Problem};
 use crate::domain::actor::{Locale, Once};
+use crate::domain::ids;
 
 /// The header of a request's id.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -161,7 +162,7 @@ fn request_id(state: &HttpState, request: &Request) -> Arc<str> {
     });
     match sent {
         Some(id) => id.into(),
-        None => format!("req_{:032x}", state.core.ids.next(state.core.now())).into(),
+        None => ids::encode("req", state.core.ids.next(state.core.now())).into(),
     }
 }
 
