@@ -18,6 +18,7 @@ const KEPT: &[(&str, &str, &str)] = &[
     ("registry.rs", "facts", "COMPONENTS_MAX"),
     ("registry.rs", "interpreters", "INTERPRETERS_MAX"),
     ("registry.rs", "tenants", "ENABLED_MAX"),
+    ("series.rs", "Calls", "plugin_label"),
 ];
 
 /// Maps that are a part of one invocation, or of one plugin's manifest, which has limits of its own.

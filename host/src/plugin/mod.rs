@@ -36,6 +36,7 @@ mod request;
 mod routes;
 mod run;
 mod scoring;
+mod series;
 mod shadow;
 mod steps;
 
@@ -77,6 +78,7 @@ use gate::Gate;
 use meter::Meter;
 use recorder::Recorder;
 use registry::Registry;
+use series::Calls;
 use shadow::Saves;
 
 /// Records whose actions may queue.
@@ -91,6 +93,7 @@ pub struct PluginHost {
     sandbox: Arc<Sandbox>,
     registry: Registry,
     breakers: Breakers,
+    calls: Calls,
     meter: Meter,
     canary_counts: Counts,
     saves: Saves,
@@ -111,6 +114,7 @@ impl PluginHost {
             sandbox,
             registry,
             breakers: Breakers::default(),
+            calls: Calls::default(),
             meter: Meter::default(),
             canary_counts: Counts::default(),
             saves: Saves::default(),

@@ -2,10 +2,10 @@
 //! breaker, log, and the rerun after a conflict.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hospes_bindings::hospes::plugin::types;
-use metrics::{counter, histogram};
+use metrics::counter;
 
 use super::PluginHost;
 use super::buffer::Buffer;
@@ -23,9 +23,7 @@ use crate::domain::ids::{LogId, TenantId};
 use crate::domain::permission::{Permission, Role};
 use crate::domain::point::Point;
 use crate::error::{Error, Fault, Result};
-use crate::metrics::{
-    PLUGIN_CALLS, PLUGIN_DENIALS, PLUGIN_FUEL, PLUGIN_RERUNS, PLUGIN_SECONDS, plugin_label,
-};
+use crate::metrics::{PLUGIN_DENIALS, PLUGIN_RERUNS, plugin_label};
 use crate::ops::Core;
 use crate::ops::plugins::{Ack, Denial, PointHealth};
 
@@ -309,8 +307,6 @@ impl PluginHost {
     }
 
     pub(super) fn measure(&self, invocation: &Invocation, failure: Option<&Failure>) {
-        let point = invocation.point.as_str();
-        let plugin = &invocation.enabled.plugin;
         let outcome = match failure {
             None => "ok",
             Some(Failure::Stopped { code, .. }) => code.as_str(),
@@ -325,11 +321,7 @@ impl PluginHost {
             let key = (invocation.enabled.tenant.clone(), invocation.enabled.health_name(), invocation.point);
             self.breakers.finished(key, usage);
         }
-        let name = plugin_label(plugin);
-        counter!(PLUGIN_CALLS, "plugin" => name.clone(), "point" => point, "outcome" => outcome).increment(1);
-        counter!(PLUGIN_FUEL, "plugin" => name.clone(), "point" => point).increment(usage.fuel);
-        histogram!(PLUGIN_SECONDS, "plugin" => name, "point" => point)
-            .record(Duration::from_micros(usage.micros).as_secs_f64());
+        self.calls.count(&invocation.enabled.plugin, invocation.point, (outcome, usage));
     }
 
     /// The health of a plugin's extension points in this process.
