@@ -7,7 +7,7 @@ use super::call::{Answer, Call};
 use super::host::subject_of_event;
 use super::invocation::clean;
 use super::request::{audit, check_roles};
-use super::run::{Effects, user_actor};
+use super::run::{Effects, Overtaken, user_actor};
 use crate::domain::actor::Actor;
 use crate::domain::code::{FailureCode, RecordKind};
 use crate::domain::event::Subject;
@@ -18,11 +18,27 @@ use crate::ops;
 use crate::ops::plugins::ActionOutcome;
 
 impl PluginHost {
+    /// Runs an action; once more if another server has changed the plugin's rights, which shows here
+    /// only when it commits.
     pub(super) async fn act(
         &self,
         actor: &Actor,
-        plugin: &str,
-        action: &str,
+        (plugin, action): (&str, &str),
+        (target, input): (Subject, Value),
+    ) -> Result<ActionOutcome> {
+        let known = self.act_as_known(actor, (plugin, action), (target.clone(), input.clone())).await;
+        match known {
+            Err(error) if Overtaken::is(&error) => {
+                self.act_as_known(actor, (plugin, action), (target, input)).await
+            }
+            answered => answered,
+        }
+    }
+
+    async fn act_as_known(
+        &self,
+        actor: &Actor,
+        (plugin, action): (&str, &str),
         (target, input): (Subject, Value),
     ) -> Result<ActionOutcome> {
         ops::require(actor, Permission::PluginAct)?;

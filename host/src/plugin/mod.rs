@@ -174,7 +174,7 @@ impl Plugins for PluginHost {
         target: Subject,
         input: Value,
     ) -> BoxFuture<'a, Result<ActionOutcome>> {
-        Box::pin(self.act(actor, plugin, action, (target, input)))
+        Box::pin(self.act(actor, (plugin, action), (target, input)))
     }
 
     fn score<'a>(

@@ -11,7 +11,7 @@ use super::call::{Answer, Call};
 use super::invocation::clean;
 use super::registry::{Enabled, RouteSchemas};
 use super::request::{audit, check_roles};
-use super::run::{Effects, user_actor};
+use super::run::{Effects, Overtaken, user_actor};
 use crate::domain::actor::Actor;
 use crate::domain::check::escaped;
 use crate::domain::code::{FailureCode, FaultCode, RecordKind};
@@ -36,11 +36,25 @@ impl PluginHost {
         Ok(routes.collect())
     }
 
+    /// Answers a request; once more if another server has changed the plugin's rights, which shows here
+    /// only when it commits.
     pub(super) async fn answer_route(
         &self,
         actor: &Actor,
         plugin: &str,
         request: RouteRequest,
+    ) -> Result<RouteResponse> {
+        match self.answer_as_known(actor, plugin, &request).await {
+            Err(error) if Overtaken::is(&error) => self.answer_as_known(actor, plugin, &request).await,
+            answered => answered,
+        }
+    }
+
+    async fn answer_as_known(
+        &self,
+        actor: &Actor,
+        plugin: &str,
+        request: &RouteRequest,
     ) -> Result<RouteResponse> {
         let unknown = || {
             let path = request.path.join("/");
@@ -48,10 +62,10 @@ impl PluginHost {
         };
         let live = self.registry.find(&actor.tenant, plugin).await?.ok_or_else(unknown)?;
         let enabled = Box::pin(self.version_for_request(&live, actor, &request.path)).await?;
-        let (position, route, params) = find(&enabled, &request).ok_or_else(unknown)?;
+        let (position, route, params) = find(&enabled, request).ok_or_else(unknown)?;
         check_roles(actor, &format!("`{} {}`", route.method.as_str(), route.path), &route.roles)?;
         let schemas = enabled.facts.routes.get(position).ok_or_else(unknown)?;
-        let body = check(route, schemas, &request)?;
+        let body = check(route, schemas, request)?;
         let mut beginning = self.begin(&enabled, user_actor(actor, &enabled), Point::Routes)?.of_user(actor);
         beginning.may_write = route.method != Method::Get;
         let call = Call::Route(contract::Request {

@@ -186,7 +186,10 @@ impl PluginHost {
             return Ok(());
         }
         self.registry.forget(&enabled.tenant).await;
-        Err(Error::unavailable(format!("the canary of `{}` has ended while it ran", enabled.plugin)))
+        Err(Error::unavailable(Overtaken {
+            plugin: Arc::clone(&enabled.plugin),
+            what: "its canary has ended",
+        }))
     }
 
     /// Counts and logs a failure, and answers it as the caller's error.
@@ -347,9 +350,24 @@ impl PluginHost {
     }
 }
 
+/// What was known of a plugin when an invocation began is no longer so: nothing of it is committed.
+#[derive(Debug, thiserror::Error)]
+#[error("`{plugin}` was overtaken while it ran: {what}")]
+pub(super) struct Overtaken {
+    plugin: Arc<str>,
+    what: &'static str,
+}
+
+impl Overtaken {
+    /// Whether an invocation ended so. Who begins it anew meets what is known by now.
+    pub(super) fn is(error: &Error) -> bool {
+        matches!(error, Error::Unavailable(cause) if cause.is::<Self>())
+    }
+}
+
 /// An invocation that has lost the rights with which it began.
 pub(super) fn rights_changed(enabled: &Enabled) -> Error {
-    Error::unavailable(format!("the rights of `{}` have changed while it ran", enabled.plugin))
+    Error::unavailable(Overtaken { plugin: Arc::clone(&enabled.plugin), what: "its rights have changed" })
 }
 
 /// An invocation met a conflict at every attempt.
