@@ -28,6 +28,25 @@ impl Slice {
         }
     }
 
+    /// The numbers of declared columns, one record after another: the fastest way through several.
+    ///
+    /// ```
+    /// # use hospes_sdk::scoring::{Scores, Slice};
+    /// fn average(slice: &Slice) -> hospes_sdk::Result<Scores> {
+    ///     let records = slice.records(["spend", "orders"])?;
+    ///     Ok(Scores::new(records.map(|[spend, orders]| spend / orders.max(1.0)).collect()))
+    /// }
+    /// ```
+    pub fn records<const N: usize>(&self, names: [&str; N]) -> Result<impl Iterator<Item = [f64; N]>> {
+        let rows = self.rows();
+        let mut columns = [&[][..]; N];
+        for (column, name) in columns.iter_mut().zip(names) {
+            // All of one length that is known before the first record: nothing is checked in between.
+            *column = &self.column(name)?[..rows];
+        }
+        Ok((0..rows).map(move |row| columns.map(|column| column[row])))
+    }
+
     /// A declared column, one number for each id; not-a-number where there is none.
     pub fn column(&self, name: &str) -> Result<&[f64]> {
         let found = self.columns.iter().find(|column| column.name == name);

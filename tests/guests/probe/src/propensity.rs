@@ -23,14 +23,13 @@ const DEVIATION: f64 = 290.0;
 
 /// How likely a customer is to buy again, by a logistic regression: what benchmarks compare.
 pub(crate) fn propensity(slice: &Slice) -> Result<Scores> {
-    let mut columns = [(&[][..], 0.0); WEIGHTS.len()];
-    for (column, (name, weight)) in columns.iter_mut().zip(WEIGHTS) {
-        *column = (slice.column(name)?, weight);
-    }
-    let score = |row: usize| {
-        let logit: f64 =
-            columns.iter().map(|(values, weight)| weight * (values[row] - MEAN) / DEVIATION).sum();
-        1.0 / (1.0 + (-logit).exp())
+    let records = slice.records(WEIGHTS.map(|(name, _weight)| name))?;
+    let score = |values: [f64; WEIGHTS.len()]| {
+        let weighted = values.iter().zip(WEIGHTS).map(|(value, (_name, weight))| {
+            let deviations = (value - MEAN) / DEVIATION;
+            weight * deviations
+        });
+        1.0 / (1.0 + (-weighted.sum::<f64>()).exp())
     };
-    Ok(Scores::new((0..slice.rows()).map(score).collect()))
+    Ok(Scores::new(records.map(score).collect()))
 }
