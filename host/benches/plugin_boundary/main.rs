@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark may stop at the first error")]
 
 mod bare;
+#[path = "../support/choice.rs"]
+mod choice;
 #[path = "../support/host.rs"]
 mod host;
 mod scoring;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bare::Guest;
+use choice::is_wanted;
 use hospes::db::Config;
 use hospes::domain::actor::Actor;
 use hospes::domain::customer::{CustomerKind, NewCustomer};
@@ -59,13 +62,21 @@ fn main() {
     let settings = runtime.block_on(enable(&host, RETAIL, retail));
     let plugins = host.core.plugins().unwrap();
     let guest = Guest::new(sandbox.engine(), retail, &settings, None);
-    compare_hooks(&runtime, &host, plugins, &guest);
-    compare_batches(&runtime, &host, plugins, &guest);
+    if is_wanted("hook") {
+        compare_hooks(&runtime, &host, plugins, &guest);
+    }
+    if is_wanted("batch") {
+        compare_batches(&runtime, &host, plugins, &guest);
+    }
     let settings = runtime.block_on(enable(&host, "probe", PROBE));
     let db = Some((host.core.db.clone(), host.actor.tenant.clone()));
     let guest = Guest::new(sandbox.engine(), PROBE, &settings, db);
-    compare_jobs(&runtime, &host, plugins, &guest);
-    scoring::compare_scores(&runtime, &host, plugins, &guest);
+    if is_wanted("job") {
+        compare_jobs(&runtime, &host, plugins, &guest);
+    }
+    if is_wanted("scores") {
+        scoring::compare_scores(&runtime, &host, plugins, &guest);
+    }
 }
 
 /// Installs and enables a plugin with all it asks for; answers its settings.

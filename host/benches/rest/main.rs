@@ -9,6 +9,8 @@
 #![expect(clippy::disallowed_methods, reason = "the bare server is what the host's rules keep out of it")]
 
 mod bare;
+#[path = "../support/choice.rs"]
+mod choice;
 mod client;
 #[path = "../support/host.rs"]
 mod host;
@@ -23,6 +25,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bare::Writes;
+use choice::is_wanted;
 use client::{Client, Request};
 use hospes::db::{Config, Db, PostgresConfig};
 use hospes::http::{self, Connections, HttpState, Options, RateLimit};
@@ -76,8 +79,6 @@ fn main() {
 }
 
 fn run(engine: &str, addresses: [(&'static str, SocketAddr, String); 3]) {
-    // `cargo bench --bench rest -- read` measures reads alone; cargo adds a flag of its own.
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let mut servers = addresses.map(|(name, address, token)| Server::prepare(name, address, &token));
     for (what, operation, requests) in [
         ("read", Operation::Read, 250),
@@ -85,7 +86,7 @@ fn run(engine: &str, addresses: [(&'static str, SocketAddr, String); 3]) {
         ("update", Operation::Update, 60),
         ("create", Operation::Create, 60),
     ] {
-        if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == what) {
+        if !is_wanted(what) {
             continue;
         }
         for clients in [CLIENTS_MAX, 1] {
