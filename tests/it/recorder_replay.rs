@@ -185,6 +185,26 @@ both_engines! {
         }
     }
 
+    async fn an_answer_that_the_host_does_not_take_is_a_failure_and_replays(rig: Rig) {
+        rig.enable(guests::PROBE).await;
+        rig.record("probe", Keep::Failures).await;
+        let teapot = rig.app.owner.get("/api/v1/plugins/probe/x/teapot").await;
+        assert_eq!(teapot.body["plugin_code"], "response", "{teapot}");
+        let recordings = rig.recorded();
+        assert_eq!((recordings.len(), recordings[0].outcome.as_str()), (1, "response"));
+        let verdict = replay(&recordings[0], guests::PROBE).await;
+        assert_same(&verdict);
+        let objection = verdict.objection.unwrap();
+        assert!(objection.contains("418"), "{objection}");
+
+        let health = rig.host.health(&rig.actor.tenant, "probe");
+        let routes = health.iter().find(|point| point.point == "routes").unwrap();
+        assert_eq!((routes.runs, routes.failures), (1, 1));
+        let log = rig.app.owner.get("/api/v1/plugins/probe/log").await.expect(200);
+        let line = &log.body["items"][0];
+        assert_eq!((&line["level"], &line["code"]), (&json!("failure"), &json!("response")), "{log}");
+    }
+
     async fn nothing_is_recorded_until_the_tenant_wants_it(rig: Rig) {
         rig.enable(guests::PROBE).await;
         rig.act("probe", "add", json!({ "amount": 1 })).await.unwrap();

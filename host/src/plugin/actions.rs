@@ -1,8 +1,10 @@
 //! Actions: buttons on a record. Input, role and target are checked before the guest runs.
 
+use hospes_bindings::exports::hospes::plugin::actions as contract;
 use serde_json::{Value, json};
 
 use super::PluginHost;
+use super::acceptance;
 use super::call::{Answer, Call};
 use super::host::subject_of_event;
 use super::invocation::clean;
@@ -76,10 +78,11 @@ fn read(plugin: &str, answer: Answer) -> Result<ActionOutcome> {
     let Answer::Outcome(outcome) = answer else {
         return Err(Error::internal("an action answered with something else than an outcome"));
     };
-    let body = super::host::parse_document(&outcome.body).map_err(|message| Error::PluginFailed {
-        plugin: plugin.to_owned(),
-        code: FailureCode::Outcome { reason: message.clone() },
-        message: format!("what it answers is not acceptable: {message}"),
-    })?;
+    let body = read_body(&outcome).map_err(|code| acceptance::error(plugin, code))?;
     Ok(ActionOutcome { message: clean(&outcome.message, 1_024), body })
+}
+
+/// What an action answers for whoever has asked, or why that is not taken.
+pub(super) fn read_body(outcome: &contract::Outcome) -> Result<Value, FailureCode> {
+    super::host::parse_document(&outcome.body).map_err(|reason| FailureCode::Outcome { reason })
 }

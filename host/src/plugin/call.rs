@@ -5,6 +5,7 @@ use hospes_bindings::hospes::plugin::types;
 use serde::{Deserialize, Serialize};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
+use super::acceptance;
 use super::backtrace::frames;
 use super::budget::Budget;
 use super::host::Abort;
@@ -150,8 +151,9 @@ pub(super) async fn invoke(
     // What its callees have burnt is theirs.
     let burnt = invocation.budget.fuel.saturating_sub(left);
     invocation.usage.fuel = burnt.saturating_sub(invocation.called_fuel);
-    super::recorder::finish(&mut invocation, call, &outcome);
-    (invocation, outcome)
+    let objection = outcome.as_ref().ok().and_then(|answer| acceptance::objection(&invocation, call, answer));
+    super::recorder::finish(&mut invocation, call, (&outcome, objection.as_ref()));
+    (invocation, objection.map_or(outcome, |code| Err(acceptance::failure(code))))
 }
 
 /// Runs `call` in a fresh instance with `data`, which comes back with the fuel that is left.

@@ -10,20 +10,20 @@ use hospes_bindings::hospes::plugin::types;
 use serde_json::Value;
 
 use super::PluginHost;
+use super::acceptance;
 use super::budget::Budget;
 use super::buffer::Buffer;
-use super::call::{Answer, Call, Details, Failure, invoke};
+use super::call::{Answer, Call, Failure, invoke};
 use super::host::{Abort, Answered, Refusal, parse_document};
 use super::invocation::Invocation;
 use super::registry::Enabled;
 use super::run::{Effects, lines, plugin_actor, user_actor};
-use crate::domain::actor::{Actor, Locale, Principal};
+use crate::domain::actor::{Actor, Principal};
 use crate::domain::code::{FailureCode, RecordKind};
 use crate::domain::grant::Grant;
 use crate::domain::point::Point;
 use crate::error::{Error, Result};
 use crate::ops::plugins::functions::FunctionRequest;
-use crate::texts;
 
 /// Calls in a chain: a plugin calls another, which calls another.
 pub(super) const CHAIN_MAX: usize = 3;
@@ -85,7 +85,7 @@ impl PluginHost {
         self.write_denials(&callee, invocation.denied()).await;
         let fuel = invocation.usage.fuel.saturating_add(invocation.called_fuel);
         caller.count_callee(&invocation);
-        let answered = match outcome.and_then(|answer| read(&callee, function, answer)) {
+        let answered = match outcome.and_then(output_of) {
             Ok(output) => {
                 let Invocation { core, enabled, buffer, log, .. } = invocation;
                 let fresh = lines(&core, &enabled, &log, Point::Functions);
@@ -125,23 +125,11 @@ impl PluginHost {
             caller,
             input: input.to_string(),
         });
-        let read = Arc::new({
-            let callee = Arc::clone(&callee);
-            move |answer: &Answer| output_of(&callee, &function, answer)
-        });
-        let effects = Effects::Commit(Arc::new({
-            let read = Arc::clone(&read);
-            // An output that is none fails the transaction, so that nothing of it is written.
-            move |answer| {
-                let outcome = read(answer).map(drop);
-                Some(Arc::new(move |_tx| {
-                    let outcome = outcome.clone();
-                    Box::pin(async move { outcome })
-                }))
-            }
-        }));
-        let answer = self.run(beginning, call, effects).await?;
-        read(&answer)
+        let answer = self.run(beginning, call, Effects::Commit(Arc::new(|_| None))).await?;
+        let Answer::Output(output) = &answer else {
+            return Err(Error::internal("a function answered with something else than an output"));
+        };
+        read_output(&callee, &function, output).map_err(|code| acceptance::error(&callee.plugin, code))
     }
 
     /// The plugin that is called, if it may be and the input is one of the function's.
@@ -222,36 +210,23 @@ fn keep_reads(
     caller.buffer.take_reads(enabled, (before, buffer), fresh).map_err(Refusal::from)
 }
 
-/// The output, valid by the manifest's schema; what is not is the callee's failure.
-fn read(callee: &Enabled, function: &str, answer: Answer) -> Result<String, Failure> {
+/// The output as another plugin gets it.
+fn output_of(answer: Answer) -> Result<String, Failure> {
     let Answer::Output(output) = answer else {
         return Err(Failure::Host(Error::internal("a function answered with something else than an output")));
     };
-    check(callee, function, &output).map(|_| output).map_err(|reason| {
-        let code = FailureCode::Outcome { reason: reason.clone() };
-        Failure::Stopped { message: texts::say(Locale::En, &code), code, details: Details::plain(&reason) }
-    })
+    Ok(output)
 }
 
 /// The output as a value, or why it is none of this function's.
-fn check(callee: &Enabled, function: &str, output: &str) -> Result<Value, String> {
-    let value = parse_document(output)?;
+pub(super) fn read_output(callee: &Enabled, function: &str, output: &str) -> Result<Value, FailureCode> {
+    let value = parse_document(output).map_err(|reason| FailureCode::Outcome { reason })?;
     let schemas = callee.facts.functions.get(function);
     let faults = schemas.map(|schemas| schemas.output.faults("", &value)).unwrap_or_default();
     match faults.first() {
         None => Ok(value),
-        Some(first) => Err(format!("`{}`: {}", first.pointer, first.message)),
+        Some(first) => {
+            Err(FailureCode::Outcome { reason: format!("`{}`: {}", first.pointer, first.message) })
+        }
     }
-}
-
-/// The same for somebody who acts.
-fn output_of(callee: &Enabled, function: &str, answer: &Answer) -> Result<Value> {
-    let Answer::Output(output) = answer else {
-        return Err(Error::internal("a function answered with something else than an output"));
-    };
-    check(callee, function, output).map_err(|reason| {
-        let code = FailureCode::Outcome { reason };
-        let (plugin, message) = (callee.plugin.to_string(), texts::say(Locale::En, &code));
-        Error::PluginFailed { plugin, code, message }
-    })
 }

@@ -7,11 +7,12 @@ use metrics::counter;
 use serde_json::Value;
 
 use super::PluginHost;
+use super::acceptance;
 use super::call::{Answer, Call};
 use super::invocation::Beginning;
 use super::registry::Enabled;
 use super::run::{Effects, user_actor};
-use crate::domain::actor::{Actor, Locale, Principal};
+use crate::domain::actor::{Actor, Principal};
 use crate::domain::code::FailureCode;
 use crate::domain::grant::Grant;
 use crate::domain::manifest::{EntityKind, Hook, OnFailure};
@@ -20,7 +21,6 @@ use crate::domain::sight::{Closed, Sight};
 use crate::error::{Error, Result};
 use crate::metrics::{PLUGIN_PASSED_OVER, plugin_label};
 use crate::ops::plugins::{HookedEntity, Save};
-use crate::texts;
 
 impl PluginHost {
     pub(super) async fn run_hooks(&self, actor: &Actor, save: Save) -> Result<Value> {
@@ -66,7 +66,7 @@ impl PluginHost {
         let answered = match enabled.sight(kind.hook_grant(), &user) {
             Some(sight) if has_hook => {
                 let call = call_of(kind, &sight, (before, after));
-                self.run_hook(beginning.clone(), (&sight, call)).await
+                self.run_hook(beginning.clone(), kind, call).await
             }
             Some(_) => Ok(None),
             None => {
@@ -97,33 +97,14 @@ impl PluginHost {
         }
     }
 
-    async fn run_hook(
-        &self,
-        beginning: Beginning,
-        (sight, call): (&Sight<'_>, Call),
-    ) -> Result<Option<Value>> {
-        let enabled = &Arc::clone(&beginning.enabled);
+    async fn run_hook(&self, beginning: Beginning, kind: EntityKind, call: Call) -> Result<Option<Value>> {
+        let (enabled, user) = (&Arc::clone(&beginning.enabled), beginning.actor.clone());
         let Answer::Patch(patch) = self.run(beginning, call, Effects::None).await? else {
             return Err(Error::internal("a hook answered with something else than a patch"));
         };
         let Some(text) = patch else { return Ok(None) };
-        let patch = read_patch(enabled, &text).map_err(|message| Error::PluginFailed {
-            plugin: enabled.plugin.to_string(),
-            code: FailureCode::Patch { reason: message.clone() },
-            message: format!("its patch is not acceptable: {message}"),
-        })?;
-        match sight.closed_to_patch(&patch) {
-            None => Ok(Some(patch)),
-            Some(closed) => Err(self.refuse_patch(enabled, &closed).await),
-        }
-    }
-
-    /// A hook may change only what it may see.
-    async fn refuse_patch(&self, enabled: &Enabled, closed: &Closed) -> Error {
-        let code = FailureCode::Denied { field: closed.path.clone(), class: closed.class.to_string() };
-        let message = texts::say(Locale::En, &code);
-        self.log_failure(enabled, Point::Hooks, (code.as_str(), &message)).await;
-        Error::PluginFailed { plugin: enabled.plugin.to_string(), code, message }
+        let patch = read_patch(enabled, (kind, &user), &text);
+        patch.map(Some).map_err(|code| acceptance::error(&enabled.plugin, code))
     }
 }
 
@@ -151,10 +132,30 @@ pub(super) fn call_of(
     })
 }
 
-/// A hook's patch, or why it is none that the host takes.
-pub(super) fn read_patch(enabled: &Enabled, text: &str) -> std::result::Result<Value, String> {
-    let patch = super::host::parse_document(text)?;
-    if sets_own_fields(enabled, &patch) { Ok(patch) } else { Err(FOREIGN.to_owned()) }
+/// The kind of record whose save a hook was shown; nothing for kinds that have no hooks yet.
+pub(super) const fn kind_of(save: &contract::Save) -> Option<EntityKind> {
+    match save.entity {
+        contract::EntityKind::Customer => Some(EntityKind::Customer),
+        contract::EntityKind::Order => Some(EntityKind::Order),
+        contract::EntityKind::Ticket => None,
+    }
+}
+
+/// A hook's patch, or why it is not taken. A hook may change only what it may see.
+pub(super) fn read_patch(
+    enabled: &Enabled,
+    (kind, user): (EntityKind, &Actor),
+    text: &str,
+) -> Result<Value, FailureCode> {
+    let wrong = |reason: String| FailureCode::Patch { reason };
+    let patch = super::host::parse_document(text).map_err(wrong)?;
+    if !sets_own_fields(enabled, &patch) {
+        return Err(wrong(FOREIGN.to_owned()));
+    }
+    match enabled.sight(kind.hook_grant(), user).and_then(|sight| sight.closed_to_patch(&patch)) {
+        None => Ok(patch),
+        Some(Closed { path, class }) => Err(FailureCode::Denied { field: path, class: class.to_string() }),
+    }
 }
 
 /// Whether a patch sets no plugin's fields but those of this one, which has the grant for them.

@@ -7,6 +7,7 @@
 //! is taken while guest code runs. It may use `ops` and `db`, and nothing else
 //! of the host.
 
+mod acceptance;
 mod actions;
 mod artifact;
 mod backtrace;

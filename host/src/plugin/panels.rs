@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 use super::PluginHost;
+use super::acceptance;
 use super::call::{Answer, Call};
 use super::host::{parse_document, subject_of_event};
 use super::invocation::clean;
@@ -80,15 +81,16 @@ impl PluginHost {
         let Answer::Blocks(blocks) = self.run(beginning, call, Effects::None).await? else {
             return Err(Error::internal("a panel answered with something else than blocks"));
         };
-        to_json(&enabled.facts.manifest, blocks).map_err(|message| Error::PluginFailed {
-            plugin: enabled.plugin.to_string(),
-            code: FailureCode::Panel { reason: message.clone() },
-            message: format!("its panel is not acceptable: {message}"),
-        })
+        to_json(enabled, &blocks).map_err(|code| acceptance::error(&enabled.plugin, code))
     }
 }
 
-fn to_json(manifest: &Manifest, blocks: Vec<contract::Block>) -> Result<Vec<Value>, Wrong> {
+/// The blocks as whoever renders them gets them, or why they are not taken.
+pub(super) fn to_json(enabled: &Enabled, blocks: &[contract::Block]) -> Result<Vec<Value>, FailureCode> {
+    blocks_json(&enabled.facts.manifest, blocks).map_err(|reason| FailureCode::Panel { reason })
+}
+
+fn blocks_json(manifest: &Manifest, blocks: &[contract::Block]) -> Result<Vec<Value>, Wrong> {
     at_most("blocks", blocks.len(), BLOCKS_MAX)?;
     let mut open = 0_usize;
     let mut shown = Vec::with_capacity(blocks.len());
@@ -118,11 +120,11 @@ fn texts(list: &[String]) -> Vec<String> {
     list.iter().map(|one| text(one)).collect()
 }
 
-fn block_json(manifest: &Manifest, block: contract::Block) -> Result<Value, Wrong> {
+fn block_json(manifest: &Manifest, block: &contract::Block) -> Result<Value, Wrong> {
     use contract::Block;
     Ok(match block {
-        Block::Heading(words) => json!({ "type": "heading", "text": text(&words) }),
-        Block::Text(words) => json!({ "type": "text", "text": text(&words) }),
+        Block::Heading(words) => json!({ "type": "heading", "text": text(words) }),
+        Block::Text(words) => json!({ "type": "text", "text": text(words) }),
         Block::KeyValue(pairs) => {
             at_most("pairs", pairs.len(), PAIRS_MAX)?;
             let pairs: Vec<_> =
@@ -133,7 +135,7 @@ fn block_json(manifest: &Manifest, block: contract::Block) -> Result<Value, Wron
             "type": "stat", "label": text(&stat.label), "value": text(&stat.value),
             "note": stat.note.as_deref().map(text), "tone": tone(stat.tone),
         }),
-        Block::Table(table) => table_json(&table)?,
+        Block::Table(table) => table_json(table)?,
         Block::Badge(badge) => {
             json!({ "type": "badge", "text": text(&badge.text), "tone": tone(badge.tone) })
         }
@@ -143,7 +145,7 @@ fn block_json(manifest: &Manifest, block: contract::Block) -> Result<Value, Wron
             }
             json!({ "type": "progress", "label": text(&bar.label), "value": bar.value, "maximum": bar.maximum })
         }
-        Block::Chart(chart) => chart_json(&chart)?,
+        Block::Chart(chart) => chart_json(chart)?,
         Block::Form(form) => {
             let action = manifest.action(&form.action).ok_or_else(|| no_action(&form.action))?;
             json!({
@@ -161,10 +163,10 @@ fn block_json(manifest: &Manifest, block: contract::Block) -> Result<Value, Wron
         Block::Link(link) => json!({
             "type": "link", "label": text(&link.label), "target": target_json(&link.target),
         }),
-        Block::GroupStart(title) => json!({ "type": "group_start", "title": text(&title) }),
+        Block::GroupStart(title) => json!({ "type": "group_start", "title": text(title) }),
         Block::GroupEnd => json!({ "type": "group_end" }),
         Block::Custom((name, body)) => {
-            json!({ "type": "custom", "name": text(&name), "body": parse_document(&body)? })
+            json!({ "type": "custom", "name": text(name), "body": parse_document(body)? })
         }
     })
 }

@@ -7,6 +7,7 @@ use hospes_bindings::exports::hospes::plugin::routes as contract;
 use serde_json::{Value, json};
 
 use super::PluginHost;
+use super::acceptance;
 use super::call::{Answer, Call};
 use super::invocation::clean;
 use super::registry::{Enabled, RouteSchemas};
@@ -68,22 +69,23 @@ impl PluginHost {
         let body = check(route, schemas, request)?;
         let mut beginning = self.begin(&enabled, user_actor(actor, &enabled), Point::Routes)?.of_user(actor);
         beginning.may_write = route.method != Method::Get;
-        let call = Call::Route(contract::Request {
+        let asked = contract::Request {
             method: method(route.method),
             path: route.path.clone(),
             params,
             query: request.query.iter().map(|(name, value)| parameter(name, value)).collect(),
             body: body.map(|body| body.to_string()),
-        });
+        };
+        let call = Call::Route(asked.clone());
         if route.method == Method::Get {
             let answer = self.run(beginning, call, Effects::None).await?;
-            return read(&enabled, position, answer);
+            return read(&enabled, &asked, &answer);
         }
         let changes = json!({ "method": route.method.as_str(), "path": route.path });
         let effects = Effects::with(audit(&beginning, "plugin.route", ("plugin", plugin), changes));
         let (queue, read) = (request.path.join("/"), {
             let enabled = Arc::clone(&enabled);
-            Box::new(move |answer| read(&enabled, position, answer))
+            Box::new(move |answer| read(&enabled, &asked, &answer))
         });
         self.run_request(actor, &beginning, (&call, &effects), &queue, read).await
     }
@@ -143,32 +145,50 @@ fn check(route: &Route, schemas: &RouteSchemas, request: &RouteRequest) -> Resul
     if faults.is_empty() { Ok(body) } else { Err(Error::Invalid { faults }) }
 }
 
-fn read(enabled: &Enabled, position: usize, answer: Answer) -> Result<RouteResponse> {
+fn read(enabled: &Enabled, request: &contract::Request, answer: &Answer) -> Result<RouteResponse> {
     let Answer::Response(response) = answer else {
         return Err(Error::internal("a route answered with something else than a response"));
     };
-    let failed = |message: String| Error::PluginFailed {
-        plugin: enabled.plugin.to_string(),
-        code: FailureCode::Response { reason: message.clone() },
-        message: format!("its response is not acceptable: {message}"),
-    };
+    read_response(enabled, request, response).map_err(|code| acceptance::error(&enabled.plugin, code))
+}
+
+/// The response to a request, or why it is not taken.
+pub(super) fn read_response(
+    enabled: &Enabled,
+    request: &contract::Request,
+    response: &contract::Response,
+) -> Result<RouteResponse, FailureCode> {
+    let failed = |reason: String| FailureCode::Response { reason };
     let contract::Response { status, body } = response;
-    if !(200..300).contains(&status) {
+    if !(200..300).contains(status) {
         return Err(failed(format!("its status is {status}; a failure is an error")));
     }
     // These end with their head, so that a body would be taken for another answer.
     if matches!(status, 204 | 205) && body.is_some() {
         return Err(failed(format!("its status is {status}, which has no body")));
     }
-    let body = body.map(|body| super::host::parse_document(&body)).transpose().map_err(failed)?;
-    let schemas = enabled.facts.routes.get(position);
-    if let Some(schema) = schemas.and_then(|schemas| schemas.output.as_ref()) {
+    let body = body.as_deref().map(super::host::parse_document).transpose().map_err(failed)?;
+    let mut routes = enabled.facts.manifest.routes.iter().zip(&enabled.facts.routes);
+    let asked = routes.find(|(route, _)| is_asked(route, request));
+    if let Some(schema) = asked.and_then(|(_, schemas)| schemas.output.as_ref()) {
         let faults = schema.faults("", body.as_ref().unwrap_or(&Value::Null));
         if let Some(first) = faults.first() {
             return Err(failed(format!("`{}`: {}", first.pointer, first.message)));
         }
     }
-    Ok(RouteResponse { status, body })
+    Ok(RouteResponse { status: *status, body })
+}
+
+/// Whether a request is one of a declared route. A guest is told the path as it is declared.
+fn is_asked(route: &Route, request: &contract::Request) -> bool {
+    let is_same_method = match route.method {
+        Method::Get => matches!(request.method, contract::Method::Get),
+        Method::Post => matches!(request.method, contract::Method::Post),
+        Method::Put => matches!(request.method, contract::Method::Put),
+        Method::Patch => matches!(request.method, contract::Method::Patch),
+        Method::Delete => matches!(request.method, contract::Method::Delete),
+    };
+    is_same_method && route.path == request.path
 }
 
 fn method(method: Method) -> contract::Method {

@@ -255,19 +255,6 @@ impl PluginHost {
         }
     }
 
-    /// Logs why the host does not take what a guest has answered.
-    pub(super) async fn log_failure(
-        &self,
-        enabled: &Enabled,
-        point: Point,
-        (code, message): (&'static str, &str),
-    ) {
-        let Ok(core) = self.core() else { return };
-        let mut log = Log::default();
-        log.push("failure", Some(code), message);
-        self.write_log(enabled, lines(&core, enabled, &log, point)).await;
-    }
-
     /// Counts what was refused. Many refusals become few rows; the plugin's resource adds those that
     /// are not written yet.
     pub(super) async fn write_denials(

@@ -18,7 +18,7 @@ use crate::domain::customer::Customer;
 use crate::domain::event::Subject;
 use crate::domain::grant::Grant;
 use crate::domain::ids::CustomerId;
-use crate::domain::manifest::{ColumnSource, OrderFact, Scoring};
+use crate::domain::manifest::{ColumnSource, OrderFact, Reason, Scoring};
 use crate::domain::point::Point;
 use crate::domain::sight::{Closed, Sight};
 use crate::error::{Error, Result};
@@ -122,11 +122,7 @@ impl PluginHost {
         let Answer::Scores(scores) = self.run(beginning, call, Effects::None).await? else {
             return Err(Error::internal("a scoring answered with something else than scores"));
         };
-        read(declared, actor.locale, customers, &scores).map_err(|message| Error::PluginFailed {
-            plugin: enabled.plugin.to_string(),
-            code: FailureCode::Scores { reason: message.clone() },
-            message: format!("its scores are not acceptable: {message}"),
-        })
+        Ok(read(declared, actor.locale, customers, &scores))
     }
 }
 
@@ -243,25 +239,39 @@ fn order_fact(fact: OrderFact, facts: Option<&OrderFacts>) -> f64 {
     }
 }
 
-fn read(
-    declared: &Scoring,
-    locale: Locale,
-    customers: &[Customer],
+/// Whether there is a score for each record, and a weight for each declared reason.
+pub(super) fn check(
+    enabled: &Enabled,
+    (scoring, slice): (&str, &contract::Slice),
     scores: &contract::Scores,
-) -> Result<Vec<Score>, Wrong> {
-    check_length("scores", &scores.values, customers.len())?;
+) -> Result<(), FailureCode> {
+    let declared = declared_by(enabled, scoring);
+    let declared = declared.map(|declared| &declared.reasons[..]).unwrap_or_default();
+    let rows = slice.ids.split('\n').count();
+    check_scores(declared, rows, scores).map_err(|reason| FailureCode::Scores { reason })
+}
+
+fn check_scores(declared: &[Reason], rows: usize, scores: &contract::Scores) -> Result<(), Wrong> {
+    check_length("scores", &scores.values, rows)?;
     if scores.reasons.len() > REASONS_MAX {
         return Err(format!("{} reasons; at most {REASONS_MAX} are taken", scores.reasons.len()));
     }
-    let mut reasons = Vec::with_capacity(scores.reasons.len());
-    for column in &scores.reasons {
-        check_length("weights", &column.values, customers.len())?;
-        let reason = declared.reasons.iter().find(|reason| reason.name == column.name);
-        let reason = reason.ok_or_else(|| {
-            format!("the manifest declares no reason `{}`", super::invocation::clean(&column.name, 60))
-        })?;
-        reasons.push((&reason.name, reason.title.get(locale), &column.values));
-    }
+    scores.reasons.iter().try_for_each(|column| {
+        check_length("weights", &column.values, rows)?;
+        if declared.iter().any(|reason| reason.name == column.name) {
+            return Ok(());
+        }
+        Err(format!("the manifest declares no reason `{}`", super::invocation::clean(&column.name, 60)))
+    })
+}
+
+/// The scores of customers, with the reasons in a language.
+fn read(declared: &Scoring, locale: Locale, customers: &[Customer], scores: &contract::Scores) -> Vec<Score> {
+    let reasons = scores.reasons.iter().filter_map(|column| {
+        let reason = declared.reasons.iter().find(|reason| reason.name == column.name)?;
+        Some((&reason.name, reason.title.get(locale), &column.values))
+    });
+    let reasons: Vec<_> = reasons.collect();
     let score = |(row, customer): (usize, &Customer)| {
         let weights = reasons.iter().filter_map(|(name, title, values)| {
             let weight = values.get(row).copied().filter(|weight| *weight != 0.0 && !weight.is_nan())?;
@@ -272,7 +282,7 @@ fn read(
         let score = scores.values.get(row).copied().filter(|score| !score.is_nan());
         Score { customer_id: customer.id.clone(), score, reasons: weights }
     };
-    Ok(customers.iter().enumerate().map(score).collect())
+    customers.iter().enumerate().map(score).collect()
 }
 
 fn check_length(what: &str, values: &[f64], rows: usize) -> Result<(), Wrong> {

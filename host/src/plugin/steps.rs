@@ -6,6 +6,7 @@ use hospes_bindings::exports::hospes::plugin::steps as contract;
 use serde_json::Value;
 
 use super::PluginHost;
+use super::acceptance;
 use super::call::{Answer, Call};
 use super::host::{parse_document, subject_of_event};
 use super::registry::Enabled;
@@ -78,11 +79,16 @@ fn read(enabled: &Enabled, step: &str, now: Timestamp, answer: &Answer) -> Resul
     let Answer::Step(outcome) = answer else {
         return Err(Error::internal("a step answered with something else than an outcome"));
     };
-    let failed = |message: String| Error::PluginFailed {
-        plugin: enabled.plugin.to_string(),
-        code: FailureCode::Outcome { reason: message.clone() },
-        message: format!("its outcome is not acceptable: {message}"),
-    };
+    read_outcome(enabled, (step, now), outcome).map_err(|code| acceptance::error(&enabled.plugin, code))
+}
+
+/// What a step has come to, or why that is not taken.
+pub(super) fn read_outcome(
+    enabled: &Enabled,
+    (step, now): (&str, Timestamp),
+    outcome: &contract::Outcome,
+) -> Result<StepOutcome, FailureCode> {
+    let failed = |reason: String| FailureCode::Outcome { reason };
     match outcome {
         contract::Outcome::Done(output) => {
             let output = parse_document(output).map_err(failed)?;

@@ -83,6 +83,9 @@ fn tell(verdict: &Verdict) -> Outcome {
         say(format_args!("  - {}", cut(&verdict.recorded_answer)))?;
         say(format_args!("  + {}", cut(&verdict.replayed_answer)))?;
     }
+    if let Some(why) = &verdict.objection {
+        say(format_args!("  the host did not take the recorded answer: {why}"))?;
+    }
     let (before, after) = (verdict.recorded_effects, verdict.replayed_effects);
     say(format_args!("effects: {} ({before} recorded, {after} replayed)", word(verdict.effects_identical)))?;
     verdict.effect_changes.iter().try_for_each(|change| {

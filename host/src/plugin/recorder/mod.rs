@@ -25,12 +25,14 @@ pub(super) use tape::{Cut, Ending, Entry, Tape, Told};
 use super::budget::Budget;
 use super::call::{Answer, Call, Failure};
 use super::invocation::Invocation;
+use crate::domain::actor::Locale;
 use crate::domain::code::FailureCode;
 use crate::domain::grant::Grants;
 use crate::domain::ids::RecordingId;
 use crate::domain::permission::{Permission, Role};
 use crate::domain::point::Point;
 use crate::ops::plugins::recordings::{CUSTOMERS_MAX, NewRecording, customers_in};
+use crate::texts;
 
 /// The form of a recording; another one gets another number.
 pub(super) const FORMAT: u32 = 1;
@@ -60,6 +62,9 @@ pub(super) struct Recording {
     pub(super) input: Option<Box<RawValue>>,
     pub(super) calls: Vec<Entry>,
     pub(super) outcome: Outcome,
+    /// Why the host has not taken the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) objection: Option<Objection>,
     /// A failure in full, with the guest's backtrace.
     pub(super) details: Option<String>,
     /// What the guest has burnt, and what plugins that it called have.
@@ -71,6 +76,19 @@ pub(super) struct Recording {
     pub(super) cut: Option<Cut>,
     /// Whether the guest has seen headers that are not here, because they are secrets.
     pub(super) masked: bool,
+}
+
+/// Why the host has not taken an answer: nothing of the run was committed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Objection {
+    pub(super) code: String,
+    pub(super) message: String,
+}
+
+impl Objection {
+    fn of(code: &FailureCode) -> Self {
+        Self { code: code.as_str().to_owned(), message: texts::say(Locale::En, code) }
+    }
 }
 
 /// What came of a run.
@@ -125,14 +143,19 @@ impl Outcome {
 }
 
 /// Hands over what was noted of a run that has ended, if it is to be kept.
-pub(super) fn finish(invocation: &mut Invocation, call: &Call, outcome: &Result<Answer, Failure>) {
+pub(super) fn finish(
+    invocation: &mut Invocation,
+    call: &Call,
+    (outcome, objection): (&Result<Answer, Failure>, Option<&FailureCode>),
+) {
     let Some(tape) = invocation.tape.take() else { return };
-    let has_failed = matches!(outcome, Err(Failure::Stopped { .. }));
+    let has_failed = objection.is_some() || matches!(outcome, Err(Failure::Stopped { .. }));
     if tape.keep == Keep::Failures && !has_failed {
         return;
     }
     let host = Arc::clone(&invocation.host);
-    let is_kept = made(invocation, *tape, call, outcome).is_some_and(|made| host.recorder.push(made));
+    let is_kept =
+        made(invocation, *tape, call, (outcome, objection)).is_some_and(|made| host.recorder.push(made));
     if !is_kept {
         host.recorder.drop_one(&invocation.enabled);
     }
@@ -150,7 +173,7 @@ fn made(
     invocation: &Invocation,
     mut tape: Tape,
     call: &Call,
-    outcome: &Result<Answer, Failure>,
+    (outcome, objection): (&Result<Answer, Failure>, Option<&FailureCode>),
 ) -> Option<Made> {
     let input = tape.write(call);
     let Invocation { enabled, actor, core, .. } = invocation;
@@ -173,6 +196,7 @@ fn made(
         input,
         calls: tape.calls,
         outcome: Outcome::of(outcome)?,
+        objection: objection.map(Objection::of),
         details: match outcome {
             Err(Failure::Stopped { details, .. }) => Some(details.to_text()),
             Err(_) | Ok(_) => None,
@@ -192,7 +216,7 @@ fn made(
         point: invocation.point.as_str(),
         at: invocation.now,
         attempt: i64::from(invocation.attempt),
-        outcome: recording.outcome.word().to_owned(),
+        outcome: recording.word().to_owned(),
         fuel: i64::try_from(recording.fuel).unwrap_or(i64::MAX),
         calls: i64::try_from(recording.calls.len()).unwrap_or(i64::MAX),
         truncated: recording.cut.is_some(),
@@ -215,7 +239,7 @@ impl Made {
             customers = Vec::new();
         }
         Some(NewRecording {
-            outcome: recording.outcome.word().to_owned(),
+            outcome: recording.word().to_owned(),
             truncated: recording.cut.is_some(),
             customers,
             body: body.into_bytes(),
@@ -225,6 +249,11 @@ impl Made {
 }
 
 impl Recording {
+    /// A word for lists: that of the outcome, or the code of the host's objection.
+    fn word(&self) -> &str {
+        self.objection.as_ref().map_or_else(|| self.outcome.word(), |objection| &objection.code)
+    }
+
     /// Leaves out what may be about customers.
     fn empty(&mut self) {
         self.cut = Some(Cut::Customers);
@@ -232,6 +261,9 @@ impl Recording {
         self.calls = Vec::new();
         self.log = Vec::new();
         self.details = None;
+        if let Some(objection) = &mut self.objection {
+            objection.message.clear();
+        }
         if let Outcome::Answer(answer) = &mut self.outcome {
             *answer = RawValue::NULL.to_owned();
         }

@@ -68,6 +68,8 @@ pub struct Verdict {
     pub log_identical: bool,
     /// Whether a clock has stopped the recorded run: then only what came before is compared.
     pub ends_at_deadline: bool,
+    /// Why the host has not taken the recorded answer, if it has not.
+    pub objection: Option<String>,
     /// Whether the guest has seen secrets in answers that the recording does not have.
     pub masked: bool,
     /// What was recorded: the answer or the failure.
@@ -226,6 +228,7 @@ impl Replay {
             fuel_identical: burnt == recorded_fuel || is_stopped_alike,
             log_identical,
             ends_at_deadline,
+            objection: recording.objection.as_ref().map(|objection| objection.message.clone()),
             masked: recording.masked,
             recorded_answer: recorded,
             replayed_answer: replayed,

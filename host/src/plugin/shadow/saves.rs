@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{EFFECT_BYTES_MAX, FOUND_MAX, METERED_AS, Told, reason_of};
 use crate::clock::Timestamp;
 use crate::db::shadows::Delivery;
-use crate::domain::actor::Actor;
+use crate::domain::actor::{Actor, Locale};
 use crate::domain::ids::TenantId;
 use crate::domain::manifest::EntityKind;
 use crate::domain::point::Point;
@@ -24,6 +24,7 @@ use crate::plugin::hooks::{call_of, hook_of, read_patch};
 use crate::plugin::invocation::{Beginning, Invocation, clean};
 use crate::plugin::registry::{Enabled, Shadow};
 use crate::plugin::run::{told_by_guest, user_actor};
+use crate::texts;
 
 /// Saves that wait at most on this server, of one tenant, and their bytes.
 const WAITING_MAX: usize = 512;
@@ -244,12 +245,10 @@ impl PluginHost {
             };
         let verdict = match outcome {
             Ok(Answer::Patch(None)) => Ok(Ok(None)),
-            Ok(Answer::Patch(Some(text))) => {
-                read_patch(candidate, &text).and_then(|patch| match sight.closed_to_patch(&patch) {
-                    None => Ok(Ok(Some(patch))),
-                    Some(closed) => Err(format!("its patch changes `{}`, which it may not see", closed.path)),
-                })
-            }
+            Ok(Answer::Patch(Some(text))) => match read_patch(candidate, (seen.kind, &user), &text) {
+                Ok(patch) => Ok(Ok(Some(patch))),
+                Err(code) => Err(texts::say(Locale::En, &code)),
+            },
             Ok(_other) => Err("a hook answered with something else than a patch".to_owned()),
             Err(Failure::Rejected(told)) => {
                 let (code, message, _faults) = told_by_guest(told);
