@@ -284,6 +284,19 @@ impl NamedFile {
         Ok(Self { dir, name: name.to_owned(), path: path.to_owned() })
     }
 
+    /// As [`NamedFile::at`], for a file that shall be made: whoever then does what cannot be undone
+    /// knows beforehand that there is a place for what comes of it.
+    ///
+    /// # Errors
+    /// Those of [`NamedFile::at`], and [`FileError::Io`] if the file is there already.
+    pub fn vacant(path: &Path) -> Result<Self, FileError> {
+        let file = Self::at(path)?;
+        if file.exists() {
+            return Err(file.fail("make")(io::ErrorKind::AlreadyExists.into()));
+        }
+        Ok(file)
+    }
+
     /// The path as it was given.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -10,13 +10,13 @@ use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroize as _;
 
 use super::admin::{finish, operator};
-use super::output::{Outcome, say};
+use super::output::{Failure, Outcome, say};
 use super::plugin::open;
 use crate::domain::actor::Actor;
 use crate::domain::page::PageRequest;
 use crate::domain::point::Point;
 use crate::domain::recording::Keep;
-use crate::files;
+use crate::files::NamedFile;
 use crate::ops::Core;
 use crate::ops::plugins::enablement::{self, EnablementPatch};
 use crate::ops::plugins::recordings::{self, NewShare, RecordingFilter};
@@ -75,14 +75,22 @@ async fn kept(command: Recordings) -> Outcome {
             finish(&core).await
         }
         Recordings::Save { id, tenant, out, settings } => {
+            let out = NamedFile::vacant(&out)?;
             let core = open(&settings.load()?).await?;
             let actor = operator(&core, &tenant).await?;
             let file = recordings::download(&core, &actor, &id).await?;
-            files::NamedFile::at(&out)?.create(&file)?;
+            out.create(&file)?;
             say(format_args!("saved {id}; the file is not sealed, and holds what the plugin has read"))?;
             finish(&core).await
         }
         Recordings::Share { id, tenant, recipient, out, key_out, settings } => {
+            // The share is in the audit log for good, and its key is nowhere else.
+            let (out, key_out) = (NamedFile::vacant(&out)?, NamedFile::vacant(&key_out)?);
+            if out.path() == key_out.path() {
+                return Err(Failure::usage(
+                    "--out and --key-out name one file; the key needs one of its own",
+                ));
+            }
             let core = open(&settings.load()?).await?;
             let actor = operator(&core, &tenant).await?;
             let mut key = [0; KEY_BYTES];
@@ -90,13 +98,13 @@ async fn kept(command: Recordings) -> Outcome {
             let share = NewShare { key: BASE64_STANDARD.encode(key), recipient };
             key.zeroize();
             let file = recordings::share(&core, &actor, &id, &share).await?;
-            files::NamedFile::at(&out)?.create(&file)?;
-            files::NamedFile::at(&key_out)?.create_secret(share.key.as_bytes())?;
+            out.create(&file)?;
+            key_out.create_secret(share.key.as_bytes())?;
             say(format_args!(
                 "shared {id} with {}: {} and {}",
                 share.recipient,
-                out.display(),
-                key_out.display()
+                out.path().display(),
+                key_out.path().display()
             ))?;
             finish(&core).await
         }
