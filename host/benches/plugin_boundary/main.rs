@@ -8,6 +8,7 @@ mod bare;
 mod choice;
 #[path = "../support/host.rs"]
 mod host;
+mod recording;
 mod scoring;
 #[path = "../support/mod.rs"]
 mod support;
@@ -73,6 +74,9 @@ fn main() {
     let guest = Guest::new(sandbox.engine(), PROBE, &settings, db);
     if is_wanted("job") {
         compare_jobs(&runtime, &host, plugins, &guest);
+    }
+    if is_wanted("recording") {
+        recording::compare_recordings(&runtime, &host, plugins);
     }
     if is_wanted("scores") {
         scoring::compare_scores(&runtime, &host, plugins, &guest);
