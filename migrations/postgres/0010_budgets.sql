@@ -4,6 +4,7 @@ CREATE TABLE plugin_usage (
     -- In UTC, such as 2026-11-22.
     day TEXT COLLATE "C" NOT NULL,
     plugin TEXT COLLATE "C" NOT NULL,
+    plugin_version TEXT COLLATE "C" NOT NULL,
     point TEXT COLLATE "C" NOT NULL,
     calls BIGINT NOT NULL,
     failures BIGINT NOT NULL,
@@ -14,5 +15,5 @@ CREATE TABLE plugin_usage (
     bytes BIGINT NOT NULL,
     requests BIGINT NOT NULL,
     log_lines BIGINT NOT NULL,
-    PRIMARY KEY (tenant, day, plugin, point)
+    PRIMARY KEY (tenant, day, plugin, plugin_version, point)
 );

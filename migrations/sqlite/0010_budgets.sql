@@ -4,6 +4,7 @@ CREATE TABLE plugin_usage (
     -- In UTC, such as 2026-11-22.
     day TEXT NOT NULL,
     plugin TEXT NOT NULL,
+    plugin_version TEXT NOT NULL,
     point TEXT NOT NULL,
     calls INTEGER NOT NULL,
     failures INTEGER NOT NULL,
@@ -14,5 +15,5 @@ CREATE TABLE plugin_usage (
     bytes INTEGER NOT NULL,
     requests INTEGER NOT NULL,
     log_lines INTEGER NOT NULL,
-    PRIMARY KEY (tenant, day, plugin, point)
+    PRIMARY KEY (tenant, day, plugin, plugin_version, point)
 ) STRICT, WITHOUT ROWID;

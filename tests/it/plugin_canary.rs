@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::http::Method;
 use hospes::domain::canary::Share;
 use hospes::domain::permission::Role;
-use hospes::ops::plugins::{canary, packages, trust};
+use hospes::ops::plugins::{canary, packages, trust, usage};
 use hospes_tests::{Client, Engine, Harness as _, TestApp, TestResponse, both_engines, guests};
 use serde_json::{Value, json};
 
@@ -143,6 +143,14 @@ both_engines! {
         let runs = [&view["live"], &view["canary"]].map(|side| side["runs"].as_u64().unwrap());
         assert_eq!(runs.iter().sum::<u64>(), 180);
         assert_eq!(runs[1], u64::try_from(2 * taken.len() + more.len()).unwrap());
+        // So is what each version has used; the enabled one was met by all before.
+        usage::write_down(&app.core).await.unwrap();
+        let used = app.owner.all("/api/v1/plugin-usage").await;
+        let calls = ["1.0.0", "1.1.0"].map(|version| {
+            let is_its = |row: &&Value| row["plugin_version"] == version && row["point"] == "actions";
+            used.iter().filter(is_its).map(|row| row["calls"].as_u64().unwrap()).sum::<u64>()
+        });
+        assert_eq!(calls, [runs[0] + 60, runs[1]]);
         for side in [&view["live"], &view["canary"]] {
             assert!(side["fuel"].as_u64().unwrap() > 0 && side["failures"] == 0, "{view}");
             let [half, most] = ["p50_us", "p99_us"].map(|name| side[name].as_u64().unwrap());

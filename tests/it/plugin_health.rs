@@ -46,7 +46,7 @@ async fn the_command_line_tells_how_a_plugin_stands_and_exports_what_all_tenants
         assert!(told.lines().any(|known| known == line), "{line}\n{told}");
     }
     let csv = site.command(&["plugin", "usage", "--all-tenants"]).await;
-    assert!(csv.starts_with("tenant,tenant_slug,day,plugin,publisher,point,"), "{csv}");
+    assert!(csv.starts_with("tenant,tenant_slug,day,plugin,plugin_version,publisher,point,"), "{csv}");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("usage.csv");
     site.command(&["plugin", "usage", "--all-tenants", "--out", file.to_str().unwrap()]).await;

@@ -154,7 +154,7 @@ both_engines! {
         usage::write_down(&app.core).await.unwrap();
         let used = app.owner.all("/api/v1/plugin-usage").await;
         let metered = used.iter().find(|row| row["point"] == "shadow").expect("its costs are metered");
-        assert_eq!(metered["fuel"], shadow["fuel"]);
+        assert_eq!((&metered["fuel"], &metered["plugin_version"]), (&shadow["fuel"], &shadow["shadow_version"]));
     }
 
     async fn the_same_version_with_the_same_settings_differs_in_nothing(app: TestApp) {

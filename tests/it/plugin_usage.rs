@@ -85,9 +85,9 @@ both_engines! {
         let text = usage::export(&rig.core, &rig.actor, &usage::Days::default()).await.unwrap();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), rows.len() + 1);
-        assert!(lines[0].starts_with("day,plugin,point,calls,"), "{text}");
+        assert!(lines[0].starts_with("day,plugin,plugin_version,point,calls,"), "{text}");
         let actions = rows.iter().find(|row| row["point"] == "actions").unwrap();
-        let line = format!("2026-03-01,probe,actions,1,0,{},", actions["fuel"]);
+        let line = format!("2026-03-01,probe,1.0.0,actions,1,0,{},", actions["fuel"]);
         assert!(lines.iter().any(|known| known.starts_with(&line)), "{line}\n{text}");
 
         assert_eq!(rig.there.owner.all(USAGE).await, Vec::<Value>::new());
@@ -118,12 +118,12 @@ both_engines! {
         };
         let text = all(usage::Days::default()).await;
         let lines: Vec<&str> = text.lines().collect();
-        assert!(lines[0].starts_with("tenant,tenant_slug,day,plugin,publisher,point,calls,failures,fuel,"), "{text}");
+        assert!(lines[0].starts_with("tenant,tenant_slug,day,plugin,plugin_version,publisher,point,calls,failures,fuel,"), "{text}");
         let is_there = |start: &str| lines.iter().any(|line| line.starts_with(start));
         let (here, there) = (&rig.actor.tenant, &rig.neighbour.tenant);
-        assert!(is_there(&format!("{here},acme,2026-03-01,probe,hospes-tests,actions,1,0,")), "{text}");
-        assert!(is_there(&format!("{here},acme,2026-03-02,probe,hospes-tests,actions,1,0,")), "{text}");
-        assert!(is_there(&format!("{there},there,2026-03-01,hostile,hospes-tests,actions,1,0,")), "{text}");
+        assert!(is_there(&format!("{here},acme,2026-03-01,probe,1.0.0,hospes-tests,actions,1,0,")), "{text}");
+        assert!(is_there(&format!("{here},acme,2026-03-02,probe,1.0.0,hospes-tests,actions,1,0,")), "{text}");
+        assert!(is_there(&format!("{there},there,2026-03-01,hostile,1.0.0,hospes-tests,actions,1,0,")), "{text}");
         // The sums are those that each tenant sees for itself.
         let own = rig.app.owner.all(USAGE).await.len() + rig.there.owner.all(USAGE).await.len();
         assert_eq!(lines.len(), own + 1);

@@ -1,4 +1,4 @@
-//! Rows of what plugins have used, by tenant, UTC day and extension point.
+//! Rows of what plugins have used, by tenant, UTC day, version and extension point.
 
 use serde::Serialize;
 
@@ -8,10 +8,10 @@ use crate::error::Result;
 
 statements! {
     ADD = "
-        INSERT INTO plugin_usage (tenant, day, plugin, point, calls, failures, fuel, duration_us, rows_read,
-            rows_written, bytes, requests, log_lines)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-        ON CONFLICT (tenant, day, plugin, point) DO UPDATE
+        INSERT INTO plugin_usage (tenant, day, plugin, plugin_version, point, calls, failures, fuel, duration_us,
+            rows_read, rows_written, bytes, requests, log_lines)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+        ON CONFLICT (tenant, day, plugin, plugin_version, point) DO UPDATE
         SET calls = plugin_usage.calls + excluded.calls,
             failures = plugin_usage.failures + excluded.failures,
             fuel = plugin_usage.fuel + excluded.fuel,
@@ -22,25 +22,27 @@ statements! {
             requests = plugin_usage.requests + excluded.requests,
             log_lines = plugin_usage.log_lines + excluded.log_lines";
     LIST = "
-        SELECT day, plugin, point, calls, failures, fuel, duration_us, rows_read, rows_written, bytes, requests,
-            log_lines
+        SELECT day, plugin, plugin_version, point, calls, failures, fuel, duration_us, rows_read, rows_written, bytes,
+            requests, log_lines
         FROM plugin_usage
         WHERE tenant = $1
           AND day >= $2
           AND day <= $3
-          AND (day, plugin, point) > ($4, $5, $6)
-        ORDER BY day, plugin, point
-        LIMIT $7";
+          AND (day, plugin, plugin_version, point) > ($4, $5, $6, $7)
+        ORDER BY day, plugin, plugin_version, point
+        LIMIT $8";
     DELETE_BEFORE = "DELETE FROM plugin_usage WHERE tenant = $1 AND day < $2";
 }
 
-/// What one extension point of a plugin has used on one day.
+/// What one extension point of a version of a plugin has used on one day.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct UsageRow {
     /// The day in UTC, such as `2026-11-22`.
     pub day: String,
     /// The plugin's name.
     pub plugin: String,
+    /// The version that ran: in a canary or a shadow, and on the day of an upgrade, there are several.
+    pub plugin_version: String,
     /// The extension point.
     pub point: String,
     /// Runs, also those that were made again after a conflict.
@@ -68,6 +70,7 @@ pub(crate) async fn add(tx: &mut Tx, tenant: &TenantId, row: &UsageRow) -> Resul
     let UsageRow {
         day,
         plugin,
+        plugin_version,
         point,
         calls,
         failures,
@@ -83,6 +86,7 @@ pub(crate) async fn add(tx: &mut Tx, tenant: &TenantId, row: &UsageRow) -> Resul
         tenant,
         day,
         plugin,
+        plugin_version,
         point,
         *calls,
         *failures,
@@ -97,15 +101,15 @@ pub(crate) async fn add(tx: &mut Tx, tenant: &TenantId, row: &UsageRow) -> Resul
     tx.execute(ADD, args).await.map(drop)
 }
 
-/// The rows of the days `from` to `to` behind `after` (day, plugin, point), in that order.
+/// The rows of the days `from` to `to` behind `after` (day, plugin, version, point), in that order.
 pub(crate) async fn list(
     tx: &mut Tx,
     tenant: &TenantId,
     (from, to): (&str, &str),
-    (day, plugin, point): (&str, &str, &str),
+    (day, plugin, version, point): (&str, &str, &str, &str),
     limit: i64,
 ) -> Result<Vec<UsageRow>> {
-    tx.fetch_all(LIST, args![tenant, from, to, day, plugin, point, limit]).await
+    tx.fetch_all(LIST, args![tenant, from, to, day, plugin, version, point, limit]).await
 }
 
 /// Deletes the rows of the days before `day`; answers how many.

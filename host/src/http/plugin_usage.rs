@@ -34,8 +34,8 @@ struct ListQuery {
     cursor: Option<String>,
 }
 
-/// What plugins have used: a row for each day in UTC, plugin and extension point, in that order. The
-/// last seconds may be missing.
+/// What plugins have used: a row for each day in UTC, plugin, version and extension point, in that
+/// order. The last seconds may be missing.
 #[utoipa::path(get, path = "/plugin-usage", operation_id = "list_plugin_usage", tag = "plugins", params(ListQuery),
     responses((status = 200, body = Page<UsageRow>)))]
 async fn list(

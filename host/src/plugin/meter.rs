@@ -13,8 +13,8 @@ use crate::domain::point::Point;
 /// Rows that wait to be written at most; they are that many only if the database cannot be written.
 const ROWS_MAX: usize = 100_000;
 
-/// Tenant, day, plugin and extension point.
-type Key = (TenantId, String, String, &'static str);
+/// Tenant, day, plugin, its version and extension point.
+type Key = (TenantId, String, String, String, &'static str);
 
 /// See the head of this module.
 #[derive(Default)]
@@ -30,12 +30,14 @@ impl Meter {
     pub(super) fn count_as(&self, point: &'static str, invocation: &Invocation, is_failure: bool) {
         let Invocation { enabled, usage, now, log, .. } = invocation;
         let day = day_of(*now);
-        let key = (enabled.tenant.clone(), day.clone(), enabled.plugin.to_string(), point);
+        let (plugin, version) = (enabled.plugin.to_string(), enabled.package_version.clone());
+        let key = (enabled.tenant.clone(), day.clone(), plugin.clone(), version.clone(), point);
         self.add(
             key,
             &UsageRow {
                 day,
-                plugin: enabled.plugin.to_string(),
+                plugin,
+                plugin_version: version,
                 point: point.to_owned(),
                 calls: 1,
                 failures: i64::from(is_failure),
@@ -59,7 +61,8 @@ impl Meter {
         let fresh = || UsageRow {
             day: key.1.clone(),
             plugin: key.2.clone(),
-            point: key.3.to_owned(),
+            plugin_version: key.3.clone(),
+            point: key.4.to_owned(),
             ..UsageRow::default()
         };
         let row = rows.entry(key.clone()).or_insert_with(fresh);
@@ -77,7 +80,9 @@ impl Meter {
         for row in rows {
             let points = Point::ALL.iter().map(|point| point.as_str()).chain([METERED_AS]);
             let Some(point) = points.into_iter().find(|point| *point == row.point) else { continue };
-            self.add((tenant.clone(), row.day.clone(), row.plugin.clone(), point), row);
+            let key =
+                (tenant.clone(), row.day.clone(), row.plugin.clone(), row.plugin_version.clone(), point);
+            self.add(key, row);
         }
     }
 
@@ -98,6 +103,7 @@ fn sum(row: &mut UsageRow, more: &UsageRow) {
     let UsageRow {
         day: _,
         plugin: _,
+        plugin_version: _,
         point: _,
         calls,
         failures,

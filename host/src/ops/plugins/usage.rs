@@ -1,5 +1,5 @@
-//! What plugins have used, for billing and for the share of those who wrote them: by tenant, plugin,
-//! UTC day and extension point.
+//! What plugins have used, for billing and for the share of those who wrote them: by tenant, UTC
+//! day, plugin, its version and extension point.
 //!
 //! A server counts in memory and writes every few seconds. One that is killed loses what it has
 //! counted since, which is at most that long; one that is stopped loses nothing.
@@ -24,8 +24,7 @@ pub const DAYS_KEPT: i64 = 400;
 const EXPORT_ROWS_MAX: usize = 100_000;
 const EXPORT_PAGE: i64 = 1_000;
 /// The first line of an export.
-const HEAD: &str =
-    "day,plugin,point,calls,failures,fuel,duration_us,rows_read,rows_written,bytes,requests,log_lines";
+const HEAD: &str = "day,plugin,plugin_version,point,calls,failures,fuel,duration_us,rows_read,rows_written,bytes,requests,log_lines";
 
 /// Days, such as `2026-11-01`; without one, the first or last that there is.
 #[derive(Clone, Debug, Default)]
@@ -45,19 +44,19 @@ impl Days {
 
 /// The place of a row, from which the next page goes on.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Place(String, String, String);
+pub(super) struct Place(String, String, String, String);
 
 impl Place {
     pub(super) fn of(row: &UsageRow) -> Self {
-        Self(row.day.clone(), row.plugin.clone(), row.point.clone())
+        Self(row.day.clone(), row.plugin.clone(), row.plugin_version.clone(), row.point.clone())
     }
 
-    pub(super) fn parts(&self) -> (&str, &str, &str) {
-        (&self.0, &self.1, &self.2)
+    pub(super) fn parts(&self) -> (&str, &str, &str, &str) {
+        (&self.0, &self.1, &self.2, &self.3)
     }
 }
 
-/// What the actor's tenant has used, by day, plugin and extension point.
+/// What the actor's tenant has used, by day, plugin, version and extension point.
 ///
 /// # Errors
 /// `Forbidden`, and `Invalid` for a bad cursor.
@@ -89,11 +88,12 @@ pub async fn export(core: &Core, actor: &Actor, days: &Days) -> Result<String> {
     Ok(text)
 }
 
-/// Names of plugins and points have no character that CSV would quote.
+/// Names of plugins and points, and versions, have no character that CSV would quote.
 fn line(row: &UsageRow) -> String {
     let UsageRow {
         day,
         plugin,
+        plugin_version,
         point,
         calls,
         failures,
@@ -106,8 +106,8 @@ fn line(row: &UsageRow) -> String {
         log_lines,
     } = row;
     format!(
-        "{day},{plugin},{point},{calls},{failures},{fuel},{duration_us},{rows_read},{rows_written},{bytes},\
-         {requests},{log_lines}\r\n"
+        "{day},{plugin},{plugin_version},{point},{calls},{failures},{fuel},{duration_us},{rows_read},{rows_written},\
+         {bytes},{requests},{log_lines}\r\n"
     )
 }
 

@@ -21,8 +21,8 @@ const TENANTS_PAGE: u32 = 200;
 /// Publishers that are remembered; then they are looked up anew.
 const PUBLISHERS_MAX: usize = 10_000;
 /// The first line.
-const HEAD: &str = "tenant,tenant_slug,day,plugin,publisher,point,calls,failures,fuel,duration_us,rows_read,\
-                    rows_written,bytes,requests,log_lines\r\n";
+const HEAD: &str = "tenant,tenant_slug,day,plugin,plugin_version,publisher,point,calls,failures,fuel,duration_us,\
+                    rows_read,rows_written,bytes,requests,log_lines\r\n";
 
 /// An export that is under way.
 pub struct UsageExport {
@@ -127,6 +127,7 @@ fn line((tenant, slug): (&str, &str), publisher: &str, row: &UsageRow) -> String
     let UsageRow {
         day,
         plugin,
+        plugin_version,
         point,
         calls,
         failures,
@@ -138,7 +139,7 @@ fn line((tenant, slug): (&str, &str), publisher: &str, row: &UsageRow) -> String
         requests,
         log_lines,
     } = row;
-    let texts = [tenant, slug, day, plugin, publisher, point].map(cell);
+    let texts = [tenant, slug, day, plugin, plugin_version, publisher, point].map(cell);
     let numbers = [calls, failures, fuel, duration_us, rows_read, rows_written, bytes, requests, log_lines];
     let cells = texts.into_iter().chain(numbers.map(ToString::to_string));
     cells.collect::<Vec<_>>().join(",") + "\r\n"
@@ -178,7 +179,7 @@ mod tests {
     fn a_line_has_as_many_cells_as_the_head() {
         let row = UsageRow { plugin: "p".to_owned(), calls: 7, ..UsageRow::default() };
         let line = line(("ten_1", "shop"), "=x", &row);
-        assert_eq!(line, "ten_1,shop,,p,'=x,,7,0,0,0,0,0,0,0,0\r\n");
+        assert_eq!(line, "ten_1,shop,,p,,'=x,,7,0,0,0,0,0,0,0,0\r\n");
         assert_eq!(line.matches(',').count(), HEAD.matches(',').count());
     }
 }
