@@ -45,6 +45,14 @@ async fn the_command_line_tells_how_a_plugin_stands_and_exports_what_all_tenants
     ] {
         assert!(told.lines().any(|known| known == line), "{line}\n{told}");
     }
+    let told = site.command(&["plugin", "hooks", "probe", "customer=allow"]).await;
+    assert!(told.contains("hook on customer: if it fails, allow the save, says the tenant"), "{told}");
+    assert!(told.contains("hook on order: if it fails, allow the save, says its manifest"), "{told}");
+    assert_eq!(site.command(&["plugin", "hooks", "probe"]).await, told, "it stays so");
+    let told = site.command(&["plugin", "hooks", "probe", "customer=declared"]).await;
+    assert!(told.contains("hook on customer: if it fails, refuse the save, says its manifest"), "{told}");
+    let why = site.refused(&["plugin", "hooks", "probe", "ticket=allow"]).await;
+    assert!(why.contains("`ticket` has no hooks"), "{why}");
     let csv = site.command(&["plugin", "usage", "--all-tenants"]).await;
     assert!(csv.starts_with("tenant,tenant_slug,day,plugin,plugin_version,publisher,point,"), "{csv}");
     let folder = tempfile::tempdir().unwrap();

@@ -6,6 +6,7 @@ use clap::builder::ValueHint;
 use clap::{Args, Parser, Subcommand};
 
 use super::flags::{ServerSettings, StoreSettings};
+use super::plugin_hooks::HookRule;
 use super::plugin_rollout::Rollout;
 use super::plugin_trust::Trust;
 use super::plugin_uninstall::Departure;
@@ -383,7 +384,22 @@ pub(super) enum TenantPlugin {
         #[command(flatten)]
         settings: StoreSettings,
     },
-    /// Print what plugins have used, as CSV by day in UTC, plugin and extension point
+    /// Show what becomes of saves whose hook fails or is paused, or decide it
+    ///
+    /// A rule is RECORD=WHAT: customer=allow lets them through, order=refuse stops them, order=declared is
+    /// what the manifest says. Hooks without a rule stay as they are.
+    Hooks {
+        /// Name of the plugin
+        name: String,
+        #[command(flatten)]
+        tenant: Tenant,
+        /// Rule for the saves of a kind of record
+        #[arg(value_name = "RECORD=WHAT")]
+        rules: Vec<HookRule>,
+        #[command(flatten)]
+        settings: StoreSettings,
+    },
+    /// Print what plugins have used, as CSV by day in UTC, plugin, version and extension point
     ///
     /// What running servers have counted is written down every few seconds.
     Usage {

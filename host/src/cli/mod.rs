@@ -13,6 +13,7 @@ mod output;
 mod packing;
 mod plugin;
 mod plugin_canary;
+mod plugin_hooks;
 mod plugin_log;
 mod plugin_rollout;
 mod plugin_shadow;

@@ -11,7 +11,8 @@ use super::output::{Failure, Outcome, say};
 use super::packing;
 use super::server::{connect_plugins, open_command_core};
 use super::{
-    plugin_log, plugin_rollout, plugin_status, plugin_trust, plugin_uninstall, recorder, registry, workshop,
+    plugin_hooks, plugin_log, plugin_rollout, plugin_status, plugin_trust, plugin_uninstall, recorder,
+    registry, workshop,
 };
 use crate::config::Config;
 use crate::domain::actor::{Actor, Locale};
@@ -106,14 +107,17 @@ async fn run_for_tenant(command: TenantPlugin) -> Outcome {
             plugin_status::tell(&core, &operator(&core, &tenant).await?, &name).await?;
             finish(&core).await
         }
+        TenantPlugin::Hooks { name, tenant, rules, settings } => {
+            let core = open(&settings.load()?).await?;
+            plugin_hooks::run(&core, &operator(&core, &tenant).await?, &name, &rules).await?;
+            finish(&core).await
+        }
         TenantPlugin::Usage { tenant, all_tenants, out, from, to, settings } => {
             let core = open(&settings.load()?).await?;
             let days = usage::Days { from, to };
-            if all_tenants {
-                write_usage(&core, days, out.as_deref()).await?;
-            } else {
-                let text = usage::export(&core, &operator(&core, &tenant).await?, &days).await?;
-                text.lines().try_for_each(say)?;
+            match all_tenants {
+                true => write_usage(&core, days, out.as_deref()).await?,
+                false => say_usage(&core, &operator(&core, &tenant).await?, &days).await?,
             }
             finish(&core).await
         }
@@ -124,6 +128,10 @@ async fn run_for_tenant(command: TenantPlugin) -> Outcome {
             finish(&core).await
         }
     }
+}
+
+async fn say_usage(core: &Core, actor: &Actor, days: &usage::Days) -> Outcome {
+    usage::export(core, actor, days).await?.lines().try_for_each(say)
 }
 
 /// Writes what the plugins of all tenants have used, piece by piece.

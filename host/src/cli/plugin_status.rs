@@ -30,7 +30,8 @@ pub(super) async fn tell(core: &Core, actor: &Actor, name: &str) -> Outcome {
     last_failures.iter().try_for_each(plugin_log::line)
 }
 
-fn hook(hook: &HookStatus) -> Outcome {
+/// Says what becomes of saves whose hook fails, and who has decided it.
+pub(super) fn hook(hook: &HookStatus) -> Outcome {
     let HookStatus { entity, on_failure, declared } = hook;
     let by = if on_failure == declared { "its manifest" } else { "the tenant" };
     let entity = entity.as_str();
