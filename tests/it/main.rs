@@ -67,6 +67,7 @@ mod plugin_scoring;
 mod plugin_shadow;
 mod plugin_sheet;
 mod plugin_steps;
+mod plugin_surroundings;
 mod plugin_theft;
 mod plugin_trust;
 mod plugin_uninstall;

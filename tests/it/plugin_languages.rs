@@ -4,18 +4,22 @@
 //! names, which `examples/build` fills, as `.ci/run` does. Without it only Rust's is looked at.
 #![expect(clippy::print_stderr, reason = "says what is passed over, and what examples cost")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hospes::domain::event::Subject;
 use hospes::domain::package::with_section;
+use hospes::domain::recording::Keep;
 use hospes::error::Error;
 use hospes::ops::plugins::{Plugins as _, actions, packages};
-use hospes_tests::{both_engines, guests};
+use hospes::plugin::replay::{Replay, Replayed};
+use hospes_tests::{Engine, Harness as _, TestApp, both_engines, guests};
 use serde_json::{Value, json};
 
 use crate::components::{World, with_manifest};
 use crate::plugin_rig::{Rig, code};
+use crate::recorder_replay::sandbox;
 
 /// Calls of each kind that are timed.
 const CALLS: u32 = 20;
@@ -141,6 +145,28 @@ async fn refused(rig: &Rig, component: Vec<u8>) -> Vec<String> {
     match packages::install(&rig.core, component).await {
         Err(Error::Invalid { faults }) => faults.into_iter().map(|fault| fault.code.into_owned()).collect(),
         other => panic!("it must be refused: {other:?}"),
+    }
+}
+
+/// An interpreter draws randomness, reads the clock and prints by WASI, and replays all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_replays_in_every_language() {
+    let app = TestApp::start(Engine::Sqlite).await.expect("SQLite is always there");
+    let rig = Rig::of(app).await;
+    for example in examples() {
+        let plugin = rig.enable(&example.component).await;
+        rig.record(&plugin, Keep::All).await;
+        rig.seen(&plugin).await;
+        let recordings = rig.recorded();
+        let with = Replayed::new(&sandbox(), &example.component).expect("it compiles");
+        let mut points = BTreeSet::new();
+        for recording in recordings.iter().filter(|recording| recording.plugin == plugin) {
+            points.insert(recording.point);
+            let replay = Replay::read(&recording.body).expect("it can be read");
+            let verdict = replay.run(&with).await.expect("it runs");
+            assert!(verdict.is_identical(), "{}", serde_json::to_string_pretty(&verdict).unwrap());
+        }
+        assert_eq!(points, BTreeSet::from(["actions", "events", "panels"]), "{plugin}");
     }
 }
 

@@ -34,6 +34,9 @@ pub(super) trait Running: Send + 'static {
 
     /// Is told why the guest broke off, before it is said in words.
     fn broke_off(&mut self, _error: &wasmtime::Error) {}
+
+    /// Tells what it has printed since the last line break.
+    fn end_line(&mut self) -> wasmtime::Result<()>;
 }
 
 /// What is asked of a plugin.
@@ -147,7 +150,6 @@ pub(super) async fn invoke(
     call: &Call,
 ) -> (Invocation, Result<Answer, Failure>) {
     let (mut invocation, left, outcome) = drive(loaded, invocation, call).await;
-    invocation.end_line();
     // What its callees have burnt is theirs.
     let burnt = invocation.budget.fuel.saturating_sub(left);
     invocation.usage.fuel = burnt.saturating_sub(invocation.called_fuel);
@@ -179,7 +181,12 @@ pub(super) async fn drive<T: Running>(
         })
     });
     // The store goes away with its instance, whatever state that is in.
-    (store.into_data(), left, outcome)
+    let mut data = store.into_data();
+    let outcome = match data.end_line() {
+        Ok(()) => outcome,
+        Err(error) => Err(classify(&budget, None, &error)),
+    };
+    (data, left, outcome)
 }
 
 fn prepare<T: Running>(store: &mut Store<T>, fuel: u64) -> wasmtime::Result<()> {

@@ -14,6 +14,8 @@ use super::buffer::Buffer;
 use super::call::Running;
 use super::engine::Shape;
 use super::gate::{Gate, Refused};
+use super::host::imports::PRINT;
+use super::printed::Printed;
 use super::recorder::{Keep, Tape};
 use super::registry::Enabled;
 use crate::clock::Timestamp;
@@ -179,6 +181,11 @@ impl Running for Invocation {
         self.ticks_left = self.ticks_left.saturating_sub(1);
         self.ticks_left > 0
     }
+
+    /// Puts what it has written since the last line break into the log.
+    fn end_line(&mut self) -> wasmtime::Result<()> {
+        std::mem::take(&mut self.printed).end(&mut |level, line| self.say(level, line))
+    }
 }
 
 impl Invocation {
@@ -301,41 +308,25 @@ impl Invocation {
         }
     }
 
-    /// Takes what it writes to an output of this level: each line becomes one of the log.
-    pub(super) fn print(&mut self, level: &'static str, text: &[u8]) {
-        for part in text.split_inclusive(|byte| *byte == b'\n') {
-            if self.printed.level != level {
-                self.end_line();
-                self.printed.level = level;
-            }
-            let (line, ends) = part.strip_suffix(b"\n").map_or((part, false), |line| (line, true));
-            let room = LOG_LINE_BYTES_MAX.saturating_sub(self.printed.line.len()).min(line.len());
-            self.printed.line.extend_from_slice(line.get(..room).unwrap_or_default());
-            if ends {
-                self.end_line();
-            }
-        }
+    /// Takes what it writes to an output of a level: each line becomes one of the log.
+    pub(super) fn print(&mut self, level: &'static str, text: &[u8]) -> wasmtime::Result<()> {
+        let mut printed = std::mem::take(&mut self.printed);
+        let taken = printed.take(level, text, |level, line| self.say(level, line));
+        self.printed = printed;
+        taken
     }
 
-    /// Puts what it has written since the last line break into the log.
-    pub(super) fn end_line(&mut self) {
-        let line = std::mem::take(&mut self.printed.line);
-        if !line.is_empty() {
-            self.log.push(self.printed.level, None, &String::from_utf8_lossy(&line));
-        }
+    fn say(&mut self, level: &'static str, line: &str) -> wasmtime::Result<()> {
+        let heard = self.hear(PRINT, || (level, line));
+        self.log.push(level, None, line);
+        self.note(heard, &Ok(()));
+        Ok(())
     }
 
     /// What was refused, and how often.
     pub(super) fn denied(&self) -> impl Iterator<Item = (Refused, u64)> {
         self.denied.iter().map(|(refused, times)| (*refused, *times))
     }
-}
-
-/// A line of an output that has not ended yet.
-#[derive(Debug, Default)]
-struct Printed {
-    level: &'static str,
-    line: Vec<u8>,
 }
 
 /// What a guest may allocate; remembers why it was stopped.

@@ -29,6 +29,7 @@ mod invocation;
 mod lifecycle;
 mod meter;
 mod panels;
+mod printed;
 mod query;
 mod recorder;
 mod registry;

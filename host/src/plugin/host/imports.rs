@@ -144,6 +144,9 @@ type Sent = Result<super::http::Sent, Error>;
 
 const SEND: Import = Import { name: "http.send-many", kind: Kind::Asks };
 
+/// No function of the contract: a line that an interpreter has printed.
+pub(in crate::plugin) const PRINT: Import = Import { name: "log.print", kind: Kind::Says };
+
 /// By itself, because a recording has no header that may be a secret.
 impl contract::http::Host for Invocation {
     async fn send_many(&mut self, requests: Requests) -> wasmtime::Result<Sent> {

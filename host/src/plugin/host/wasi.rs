@@ -8,8 +8,10 @@ use wasmtime::component::{
     Component, ComponentType, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType,
 };
 
+use super::Abort;
 use super::context::split_mix;
-use super::{Abort, Invocation};
+use crate::plugin::invocation::Invocation;
+use crate::plugin::replay::Player;
 
 /// Packages of WASI that a component of the interpreter tier may import.
 const PACKAGES: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
@@ -19,6 +21,46 @@ const RANDOM_BYTES_MAX: u64 = 64 << 10;
 const WRITE_BYTES_MAX: u64 = 64 << 10;
 const STDOUT: u32 = 1;
 const STDERR: u32 = 2;
+
+/// All that WASI can tell a run of the machine, or take from it.
+pub(in crate::plugin) trait Surroundings: Send + 'static {
+    /// When it began, in microseconds since 1970.
+    fn began(&self) -> i64;
+
+    /// From what its random bytes follow.
+    fn seed(&mut self) -> &mut u64;
+
+    /// Takes what it writes to the output of a level.
+    fn print(&mut self, level: &'static str, text: &[u8]) -> wasmtime::Result<()>;
+}
+
+impl Surroundings for Invocation {
+    fn began(&self) -> i64 {
+        self.now.as_micros()
+    }
+
+    fn seed(&mut self) -> &mut u64 {
+        &mut self.seed
+    }
+
+    fn print(&mut self, level: &'static str, text: &[u8]) -> wasmtime::Result<()> {
+        Self::print(self, level, text)
+    }
+}
+
+impl Surroundings for Player {
+    fn began(&self) -> i64 {
+        Self::began(self)
+    }
+
+    fn seed(&mut self) -> &mut u64 {
+        Self::seed(self)
+    }
+
+    fn print(&mut self, level: &'static str, text: &[u8]) -> wasmtime::Result<()> {
+        Self::print(self, level, text)
+    }
+}
 
 /// What every resource of WASI is here: a number without anything behind it.
 struct Nothing;
@@ -47,8 +89,8 @@ pub(in crate::plugin) fn interface_of(import: &str) -> Option<&str> {
 }
 
 /// Defines all that `component` imports of WASI, under the very names that it uses.
-pub(in crate::plugin) fn link(
-    linker: &mut Linker<Invocation>,
+pub(in crate::plugin) fn link<T: Surroundings>(
+    linker: &mut Linker<T>,
     component: &Component,
 ) -> wasmtime::Result<()> {
     let engine = component.engine().clone();
@@ -69,8 +111,8 @@ pub(in crate::plugin) fn link(
     Ok(())
 }
 
-fn link_function(
-    at: &mut LinkerInstance<'_, Invocation>,
+fn link_function<T: Surroundings>(
+    at: &mut LinkerInstance<'_, T>,
     interface: &str,
     function: &str,
 ) -> wasmtime::Result<()> {
@@ -93,7 +135,10 @@ fn misuse(what: String) -> wasmtime::Error {
 }
 
 /// Environment, arguments, standard streams and folders: there are none, but an output.
-fn link_surroundings(at: &mut LinkerInstance<'_, Invocation>, function: &str) -> wasmtime::Result<bool> {
+fn link_surroundings<T: Surroundings>(
+    at: &mut LinkerInstance<'_, T>,
+    function: &str,
+) -> wasmtime::Result<bool> {
     match function {
         "get-environment" => at.func_wrap(function, |_, ()| Ok((Vec::<(String, String)>::new(),)))?,
         "get-arguments" => at.func_wrap(function, |_, ()| Ok((Vec::<String>::new(),)))?,
@@ -116,8 +161,8 @@ fn link_surroundings(at: &mut LinkerInstance<'_, Invocation>, function: &str) ->
 }
 
 /// Time, which stands still.
-fn link_clocks(
-    at: &mut LinkerInstance<'_, Invocation>,
+fn link_clocks<T: Surroundings>(
+    at: &mut LinkerInstance<'_, T>,
     interface: &str,
     function: &str,
 ) -> wasmtime::Result<bool> {
@@ -143,12 +188,12 @@ fn link_clocks(
     Ok(true)
 }
 
-fn micros(invocation: &Invocation) -> u64 {
-    u64::try_from(invocation.now.as_micros()).unwrap_or_default()
+fn micros(run: &impl Surroundings) -> u64 {
+    u64::try_from(run.began()).unwrap_or_default()
 }
 
 /// Randomness, which follows from the invocation's seed; what is called secure is so no more.
-fn link_random(at: &mut LinkerInstance<'_, Invocation>, function: &str) -> wasmtime::Result<bool> {
+fn link_random<T: Surroundings>(at: &mut LinkerInstance<'_, T>, function: &str) -> wasmtime::Result<bool> {
     match function {
         "get-random-bytes" | "get-insecure-random-bytes" => {
             at.func_wrap(function, |mut store, (length,): (u64,)| {
@@ -156,15 +201,15 @@ fn link_random(at: &mut LinkerInstance<'_, Invocation>, function: &str) -> wasmt
                     let most = format!("at most {RANDOM_BYTES_MAX} are given at once");
                     return Err(misuse(format!("asked for {length} random bytes; {most}")));
                 }
-                let seed = &mut store.data_mut().seed;
+                let seed = store.data_mut().seed();
                 Ok(((0..length).map(|_| split_mix(seed).to_le_bytes()[0]).collect::<Vec<u8>>(),))
             })?;
         }
         "get-random-u64" | "get-insecure-random-u64" => {
-            at.func_wrap(function, |mut store, ()| Ok((split_mix(&mut store.data_mut().seed),)))?;
+            at.func_wrap(function, |mut store, ()| Ok((split_mix(store.data_mut().seed()),)))?;
         }
         "insecure-seed" => at.func_wrap(function, |mut store, ()| {
-            let seed = &mut store.data_mut().seed;
+            let seed = store.data_mut().seed();
             Ok(((split_mix(seed), split_mix(seed)),))
         })?,
         _ => return Ok(false),
@@ -173,7 +218,7 @@ fn link_random(at: &mut LinkerInstance<'_, Invocation>, function: &str) -> wasmt
 }
 
 /// Streams: nothing comes in, and what goes out are lines of the log.
-fn link_streams(at: &mut LinkerInstance<'_, Invocation>, function: &str) -> wasmtime::Result<bool> {
+fn link_streams<T: Surroundings>(at: &mut LinkerInstance<'_, T>, function: &str) -> wasmtime::Result<bool> {
     type Stream = (Resource<Nothing>,);
     match function {
         "[method]error.to-debug-string" => at.func_wrap(function, |_, _: Stream| Ok((String::new(),)))?,
@@ -196,7 +241,7 @@ fn link_streams(at: &mut LinkerInstance<'_, Invocation>, function: &str) -> wasm
         "[method]output-stream.write" | "[method]output-stream.blocking-write-and-flush" => {
             at.func_wrap(function, |mut store, (stream, text): (Resource<Nothing>, Vec<u8>)| {
                 let level = if stream.rep() == STDERR { "warn" } else { "info" };
-                store.data_mut().print(level, &text);
+                store.data_mut().print(level, &text)?;
                 Ok((Ok::<(), StreamError>(()),))
             })?;
         }

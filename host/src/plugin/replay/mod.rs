@@ -24,6 +24,7 @@ pub use profile::{FuelProfile, FunctionFuel};
 use super::budget::Budget;
 use super::call::{Answer, Call, Failure, drive};
 use super::engine::{Sandbox, internal};
+use super::host::imports::PRINT;
 use super::recorder::{Cut, Entry, FORMAT, Outcome, Recording};
 use super::registry::Loaded;
 use crate::domain::code::FaultCode;
@@ -32,6 +33,9 @@ use crate::error::{Error, Result};
 
 /// How long one replay may take on the wall.
 const WALL: Duration = Duration::from_secs(600);
+
+/// What adds a line to the log.
+const SAID: [&str; 2] = ["log.write", PRINT.name];
 
 /// A recording that can be replayed.
 pub struct Replay {
@@ -42,6 +46,7 @@ pub struct Replay {
 /// A component, compiled for replays.
 pub struct Replayed {
     loaded: Loaded<Player>,
+    tier: Tier,
     digest: String,
 }
 
@@ -110,17 +115,17 @@ impl Replayed {
     /// # Errors
     /// `Invalid` if a host would not take it.
     pub fn new(sandbox: &Sandbox, bytes: &[u8]) -> Result<Self> {
-        if super::inspect::inspect(bytes)?.manifest.tier == Tier::Interpreter {
-            let reason = "what an interpreter is told by WASI is in no recording".to_owned();
-            return Err(Error::plain("", FaultCode::NotReplayable { reason }));
-        }
-        let engine = sandbox.engine();
+        let tier = super::inspect::inspect(bytes)?.manifest.tier;
+        let engine = sandbox.engine_of(tier);
         let component = Component::from_binary(engine, bytes)
             .map_err(|error| Error::plain("", FaultCode::NotCompilable { reason: format!("{error:#}") }))?;
         let mut linker = Linker::new(engine);
         super::host::imports::link_player(&mut linker).map_err(internal)?;
+        if tier == Tier::Interpreter {
+            super::host::wasi::link(&mut linker, &component).map_err(internal)?;
+        }
         let loaded = Loaded::link(&linker, &component)?;
-        Ok(Self { loaded, digest: super::artifact::digest(bytes) })
+        Ok(Self { loaded, tier, digest: super::artifact::digest(bytes) })
     }
 
     /// SHA-256 of the component, in hexadecimal.
@@ -191,7 +196,7 @@ impl Replay {
     async fn play(&self, with: &Replayed, fuel: u64) -> (Player, u64, std::result::Result<Answer, Failure>) {
         let budget = Budget { fuel, wall: WALL, ..self.recording.budget };
         let is_same = with.digest == self.recording.digest;
-        let player = Player::new(Arc::clone(&self.recording), is_same, budget);
+        let player = Player::new(Arc::clone(&self.recording), is_same, with.tier, budget);
         let (player, left, outcome) = drive(&with.loaded, player, &self.call).await;
         (player, fuel.saturating_sub(left), outcome)
     }
@@ -214,7 +219,7 @@ impl Replay {
         let is_stopped_alike =
             is_same && ends_at_deadline && (player.is_at_end || matches!(&outcome, Outcome::Stopped { .. }));
         let recorded_fuel = recording.fuel.saturating_add(recording.called_fuel);
-        let lines = recording.calls.iter().filter(|entry| entry.import == "log.write");
+        let lines = recording.calls.iter().filter(|entry| SAID.contains(&entry.import.as_str()));
         let log_identical =
             lines.map(|entry| entry.arguments.get()).eq(player.lines.iter().map(|line| line.get()));
         Ok(Verdict {

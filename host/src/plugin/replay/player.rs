@@ -12,13 +12,16 @@ use crate::domain::manifest::Tier;
 use crate::error::Error;
 use crate::plugin::budget::Budget;
 use crate::plugin::call::Running;
-use crate::plugin::host::imports::{Import, Kind};
+use crate::plugin::host::imports::{Import, Kind, PRINT};
 use crate::plugin::host::{Abort, random};
 use crate::plugin::invocation::{Limits, clean};
+use crate::plugin::printed::Printed;
 use crate::plugin::recorder::{Ending, Recording, Told};
 
 /// Bytes of arguments that are shown of a call that was not recorded.
 const SHOWN_BYTES_MAX: usize = 400;
+/// The call that draws from the seed.
+const RANDOM: &str = "context.random";
 /// What a write is answered that was not recorded.
 const ACCEPTED: &str = r#"{"Ok":null}"#;
 
@@ -38,6 +41,7 @@ pub(in crate::plugin) struct Player {
     pub(super) called_fuel: u64,
     pub(super) effects: Vec<Effect>,
     pub(super) lines: Vec<Box<RawValue>>,
+    printed: Printed,
     /// Writes that were not recorded and were taken for accepted.
     pub(super) assumed: usize,
     /// The call that has stopped the replay.
@@ -49,10 +53,10 @@ pub(in crate::plugin) struct Player {
 }
 
 impl Player {
-    pub(super) fn new(recording: Arc<Recording>, is_same: bool, budget: Budget) -> Self {
+    pub(super) fn new(recording: Arc<Recording>, is_same: bool, tier: Tier, budget: Budget) -> Self {
         Self {
             is_same,
-            limits: Limits::of(Tier::Compiled, &budget),
+            limits: Limits::of(tier, &budget),
             budget,
             used: vec![false; recording.calls.len()],
             calls: 0,
@@ -61,6 +65,7 @@ impl Player {
             called_fuel: 0,
             effects: Vec::new(),
             lines: Vec::new(),
+            printed: Printed::default(),
             assumed: 0,
             stopped_at: None,
             frames: Vec::new(),
@@ -93,6 +98,10 @@ impl Player {
         self.called_fuel = self.called_fuel.saturating_add(self.last_called_fuel);
         if entry.effect {
             self.effects.push(Effect::of(import.name, &arguments));
+        }
+        if import.name == RANDOM {
+            // What an interpreter draws by itself follows from the same seed.
+            drop(self.draw(&arguments));
         }
         if import.kind == Kind::Says {
             self.lines.push(arguments);
@@ -155,15 +164,36 @@ impl Player {
             Kind::Tells if import.name == "context.get" => {
                 serde_json::to_string(&self.recording.context).ok()
             }
-            Kind::Tells if import.name == "context.random" => {
-                let (length,): (u32,) = serde_json::from_str(arguments.get()).ok()?;
-                serde_json::to_string(&random(&mut self.seed, length).ok()?).ok()
-            }
+            Kind::Tells if import.name == RANDOM => serde_json::to_string(&self.draw(arguments)?).ok(),
             Kind::Tells if self.recording.grants.has(Grant::SettingsOwn) => {
                 Some(serde_json::json!({ "Ok": self.recording.settings }).to_string())
             }
             Kind::Tells => None,
         }
+    }
+
+    /// The next random bytes, as many as the arguments ask for.
+    fn draw(&mut self, arguments: &RawValue) -> Option<Vec<u8>> {
+        let (length,): (u32,) = serde_json::from_str(arguments.get()).ok()?;
+        random(&mut self.seed, length).ok()
+    }
+
+    /// When the recorded run began, in microseconds since 1970.
+    pub(in crate::plugin) fn began(&self) -> i64 {
+        self.recording.context.now
+    }
+
+    /// From what random bytes follow.
+    pub(in crate::plugin) fn seed(&mut self) -> &mut u64 {
+        &mut self.seed
+    }
+
+    /// Takes what is written to the output of a level: each line was recorded like a call.
+    pub(in crate::plugin) fn print(&mut self, level: &'static str, text: &[u8]) -> wasmtime::Result<()> {
+        let mut printed = std::mem::take(&mut self.printed);
+        let taken = printed.take(level, text, |level, line| self.answer(PRINT, &(level, line)));
+        self.printed = printed;
+        taken
     }
 
     /// The fuel that the callee of the last call has burnt.
@@ -204,5 +234,9 @@ impl Running for Player {
 
     fn broke_off(&mut self, error: &wasmtime::Error) {
         self.frames = crate::plugin::backtrace::frames(error);
+    }
+
+    fn end_line(&mut self) -> wasmtime::Result<()> {
+        std::mem::take(&mut self.printed).end(&mut |level, line| self.answer(PRINT, &(level, line)))
     }
 }
