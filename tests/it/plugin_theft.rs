@@ -28,6 +28,13 @@ async fn crawl(app: &TestApp, customers: &[String]) -> BTreeSet<String> {
     left
 }
 
+/// The events that say that a rate is used up.
+async fn told(app: &TestApp) -> Vec<Value> {
+    let mut events = app.owner.all("/api/v1/events").await;
+    events.retain(|event| event["type"] == "plugin.rate_reached");
+    events
+}
+
 fn denials(plugin: &Value) -> i64 {
     let denials = plugin["denials"].as_array().into_iter().flatten();
     denials.filter(|one| one["grant"] == "customers:read").filter_map(|one| one["count"].as_i64()).sum()
@@ -58,9 +65,15 @@ both_engines! {
         // To ask again, in whatever way, does not take more.
         let again = crawl(&app, &customers).await;
         assert!(first.union(&again).count() <= AN_HOUR, "{} and {} have left", first.len(), again.len());
+        // Whoever follows the events is told, and not again with every refusal.
+        let [reached] = told(&app).await.try_into().unwrap();
+        let data = &reached["data"];
+        assert_eq!((&data["plugin"], &data["plugin_version"]), (&json!("spy"), &json!("1.0.0")), "{reached}");
+        assert_eq!((&data["grant"], &data["rate"]), (&json!("customers:read"), &json!("40/hour")), "{reached}");
         app.clock.advance_seconds(61 * 60);
         let second = crawl(&app, &customers[first.len()..]).await;
         assert!(!second.is_empty() && second.len() <= AN_HOUR, "{} have left", second.len());
+        assert_eq!(told(&app).await.len(), 2, "the next hour is told of too");
 
         // The tenant's administrator sees that it was held up, and how much has left.
         let plugin = app.owner.get("/api/v1/plugins/spy").await.expect(200).body;

@@ -64,6 +64,7 @@ pub const NAMES: &[(&str, Permission)] = &[
     ("order.created", Permission::OrderRead),
     ("order.refunded", Permission::OrderRead),
     ("order.updated", Permission::OrderRead),
+    ("plugin.rate_reached", Permission::PluginRead),
     ("webhook.disabled", Permission::WebhookRead),
 ];
 

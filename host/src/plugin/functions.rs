@@ -82,7 +82,7 @@ impl PluginHost {
         drop(slot);
         invocation.took(started.elapsed());
         self.measure(&invocation, outcome.as_ref().err());
-        self.write_denials(&callee, invocation.denied()).await;
+        self.tell_refusals(&invocation).await;
         let fuel = invocation.usage.fuel.saturating_add(invocation.called_fuel);
         caller.count_callee(&invocation);
         let answered = match outcome.and_then(output_of) {

@@ -14,6 +14,7 @@ use crate::clock::Timestamp;
 use crate::domain::grant::Grant;
 use crate::domain::ids::TenantId;
 use crate::ops::plugins::Denial;
+use crate::ops::plugins::rates::RateReached;
 
 /// Plugins whose change of rights is remembered one by one.
 const CHANGES_MAX: usize = 4_096;
@@ -21,6 +22,8 @@ const CHANGES_MAX: usize = 4_096;
 const RATES_MAX: usize = 10_000;
 /// Kinds of denials that are counted at a time.
 const DENIALS_MAX: usize = 10_000;
+/// How often somebody is told that one rate is used up: one of a second would be every second.
+const TELL_SECONDS: i64 = 3_600;
 /// How often one kind of denial is written down: a plugin that is denied a thousand times a second
 /// must not write a row as often.
 const WRITE_SECONDS: i64 = 5;
@@ -52,6 +55,15 @@ struct Changes {
 struct Window {
     until: Timestamp,
     used: u32,
+    /// When somebody was last told that it is used up.
+    told_at: Option<Timestamp>,
+}
+
+/// A rate does not allow what was asked for.
+#[derive(Debug)]
+pub(super) struct Over {
+    /// What somebody is to be told, if it is time to.
+    pub(super) tell: Option<RateReached>,
 }
 
 /// Denials of one kind that are not written down yet.
@@ -94,26 +106,54 @@ impl Gate {
         enabled.generation >= changed.max(changes.floor)
     }
 
-    /// Takes `items` of what a grant's rate allows; false if there is not so much left.
-    pub(super) fn take(&self, enabled: &Enabled, grant: Grant, items: u32, now: Timestamp) -> bool {
+    /// Takes `items` of what a grant's rate allows.
+    ///
+    /// # Errors
+    /// If there is not so much left.
+    pub(super) fn take(
+        &self,
+        enabled: &Enabled,
+        grant: Grant,
+        items: u32,
+        now: Timestamp,
+    ) -> Result<(), Over> {
         let Some(rate) = enabled.grants.parameters(grant).and_then(|parameters| parameters.rate) else {
-            return true;
+            return Ok(());
         };
         let mut rates = lock(&self.rates);
         let is_over = |window: &Window| window.until <= now;
         make_room(&mut rates, RATES_MAX, is_over);
-        let fresh = Window { until: now.plus_seconds(rate.per.seconds()), used: 0 };
+        let fresh = Window { until: now.plus_seconds(rate.per.seconds()), used: 0, told_at: None };
         let window = rates.entry((key(enabled), grant)).or_insert(fresh);
         // A rate that the tenant has changed counts anew.
         if is_over(window) || window.until > fresh.until {
-            *window = fresh;
+            *window = Window { told_at: window.told_at, ..fresh };
         }
         let used = window.used.saturating_add(items);
-        if used > rate.count {
-            return false;
+        if used <= rate.count {
+            window.used = used;
+            return Ok(());
         }
-        window.used = used;
-        true
+        let pause = TELL_SECONDS.max(rate.per.seconds());
+        if window.told_at.is_some_and(|told_at| told_at.plus_seconds(pause) > now) {
+            return Err(Over { tell: None });
+        }
+        window.told_at = Some(now);
+        let tell = RateReached {
+            plugin: enabled.plugin.to_string(),
+            plugin_version: enabled.package_version.clone(),
+            grant,
+            rate,
+            until: window.until,
+        };
+        Err(Over { tell: Some(tell) })
+    }
+
+    /// Nobody could be told: the next refusal is told of.
+    pub(super) fn untell(&self, enabled: &Enabled, grant: Grant) {
+        if let Some(window) = lock(&self.rates).get_mut(&(key(enabled), grant)) {
+            window.told_at = None;
+        }
     }
 
     /// Counts denials of one kind; answers how many are to be written down now.

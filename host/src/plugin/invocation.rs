@@ -23,6 +23,7 @@ use crate::domain::actor::Actor;
 use crate::domain::manifest::Tier;
 use crate::domain::point::Point;
 use crate::ops::Core;
+use crate::ops::plugins::rates::RateReached;
 
 /// Lines of one invocation that are kept, unless its budget says otherwise.
 pub(super) const LOG_LINES_MAX: u32 = 100;
@@ -134,6 +135,8 @@ pub(super) struct Invocation {
     /// What its callees have burnt of its fuel.
     pub(super) called_fuel: u64,
     denied: BTreeMap<Refused, u64>,
+    /// Rates that it has used up, of which somebody is to be told; at most one for each grant.
+    pub(super) reached: Vec<RateReached>,
 }
 
 /// With what an invocation begins.
@@ -218,6 +221,7 @@ impl Invocation {
             until: Instant::now() + budget.wall,
             called_fuel: 0,
             denied: BTreeMap::new(),
+            reached: Vec::new(),
         }
     }
 
@@ -284,6 +288,7 @@ impl Invocation {
             until: Instant::now() + budget.wall,
             called_fuel: 0,
             denied: BTreeMap::new(),
+            reached: Vec::new(),
         }
     }
 

@@ -25,7 +25,7 @@ use crate::domain::point::Point;
 use crate::error::{Error, Fault, Result};
 use crate::metrics::{PLUGIN_DENIALS, PLUGIN_RERUNS, plugin_label};
 use crate::ops::Core;
-use crate::ops::plugins::{Ack, Denial, PointHealth};
+use crate::ops::plugins::{Ack, Denial, PointHealth, rates};
 
 /// How often an invocation is run: once, and again after a conflict.
 pub(super) const ATTEMPTS_MAX: u32 = 4;
@@ -114,7 +114,7 @@ impl PluginHost {
         drop(slot);
         invocation.took(started.elapsed());
         self.measure(&invocation, outcome.as_ref().err());
-        self.write_denials(enabled, invocation.denied()).await;
+        self.tell_refusals(&invocation).await;
         match outcome {
             Ok(answer) => {
                 let commit = self.finish(invocation, &answer, effects).await?;
@@ -252,6 +252,19 @@ impl PluginHost {
         });
         if let Err(error) = written.await {
             tracing::warn!(%error, plugin = %enabled.plugin, "cannot write a plugin's log");
+        }
+    }
+
+    /// Counts what was refused to a run, and tells of rates that it has used up. Both stay if the run is
+    /// undone.
+    pub(super) async fn tell_refusals(&self, invocation: &Invocation) {
+        let Invocation { core, enabled, reached, .. } = invocation;
+        self.write_denials(enabled, invocation.denied()).await;
+        for rate in reached {
+            if let Err(error) = rates::tell(core, &enabled.tenant, rate).await {
+                self.gate.untell(enabled, rate.grant);
+                tracing::warn!(%error, plugin = %enabled.plugin, "cannot tell that a rate is used up");
+            }
         }
     }
 

@@ -14,6 +14,7 @@ pub mod functions;
 pub mod jobs;
 pub mod moves;
 pub mod packages;
+pub mod rates;
 pub mod recordings;
 pub mod routes;
 pub mod scoring;

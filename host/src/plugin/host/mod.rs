@@ -163,12 +163,15 @@ impl Invocation {
             return Err(limit(format!("{} rows of one invocation", self.budget.rows)));
         }
         let items = u32::try_from(count.max(1)).unwrap_or(u32::MAX);
-        if !self.is_shadow && !self.gate.take(&self.enabled, grant, items, self.core.now()) {
+        if self.is_shadow {
+            return Ok(());
+        }
+        self.gate.take(&self.enabled, grant, items, self.core.now()).map_err(|over| {
+            self.reached.extend(over.tell);
             let told = format!("the rate of the grant `{grant}`");
             self.note_denied((grant, what), &format!("{told} is used up"));
-            return Err(limit(told));
-        }
-        Ok(())
+            limit(told)
+        })
     }
 
     /// The refusal to read or write a field that the grant does not open.
