@@ -58,7 +58,7 @@ const MODULE: &str = r#"(module
     (data (i32.const 128) "\"")
     (data (i32.const 177) "\"")
     (global $free (mut i32) (i32.const 4096))
-    (func (export "cabi_realloc") (param i32 i32 i32 $size i32) (result i32)
+    (func (export "cabi_realloc") (param i32 i32 i32) (param $size i32) (result i32)
         (local $at i32)
         (local.set $at (i32.and (i32.add (global.get $free) (i32.const 7)) (i32.const -8)))
         (global.set $free (i32.add (local.get $at) (local.get $size)))

@@ -354,6 +354,26 @@ both_engines! {
         assert_eq!(app.owner.get(ENABLEMENT).await.expect(200).body["plugin_version"], "1.1.0");
     }
 
+    async fn whoever_asks_for_a_move_that_waits_need_not_wait_for_the_next_look(app: TestApp) {
+        const CALENDAR: &str = "/api/v1/upgrade-freezes";
+        app.enable(guests::PROBE).await;
+        install_next(&app).await;
+        app.owner.post(ENABLEMENT, json!({"settings": {"refuse_enable": true}})).await;
+        leave_move(&app).await;
+        no_longer_refuse(&app).await;
+        let sale = json!({"starts_at": "2026-03-01T00:00:00Z", "ends_at": "2026-03-02T00:00:00Z", "reason": "spring sale"});
+        app.owner.put(CALENDAR, json!({"freezes": [sale]})).await.expect(200);
+        app.clock.advance_seconds(300);
+        moves::go_on(&app.core).await.unwrap();
+        assert_eq!(app.owner.get(MIGRATION).await.expect(200).body["state"], "interrupted");
+        // The sale was called off a moment later.
+        app.owner.put(CALENDAR, json!({"freezes": []})).await.expect(200);
+        let before = migrations(&app).await.len();
+        app.owner.post(ENABLEMENT, json!({})).await.expect(201);
+        assert_eq!(migrations(&app).await[before..], ["migrating from 1.0.0, chunk 1", "migrating from 1.0.0, chunk 2"]);
+        assert_eq!(app.owner.get(MIGRATION).await.expect(200).body["state"], "done");
+    }
+
     async fn two_tenants_run_two_versions_side_by_side(app: TestApp) {
         let there = app.tenant("there").await;
         let (ada, lin) = (app.acme.customer("Ada").await.id, there.customer("Lin").await.id);

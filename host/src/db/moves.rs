@@ -9,7 +9,8 @@ use crate::error::Result;
 
 statements! {
     // One that another server has left goes on where it stands; one that failed begins again, because
-    // the version before has gone on writing since.
+    // the version before has gone on writing since. With an error nobody is at it: it waits for another try or
+    // for the calendar, and whoever asks need not wait as long.
     BEGIN = "
         INSERT INTO plugin_moves (tenant, plugin, from_version, to_version, state, epoch, cursor, chunks, writes,
             leased_until, attempts, error, started_at, updated_at)
@@ -30,7 +31,7 @@ statements! {
                 AND plugin_moves.from_version = excluded.from_version
                 AND plugin_moves.to_version = excluded.to_version
                 THEN plugin_moves.started_at ELSE excluded.started_at END
-        WHERE plugin_moves.state <> 'running' OR plugin_moves.leased_until <= $6
+        WHERE plugin_moves.state <> 'running' OR plugin_moves.leased_until <= $6 OR plugin_moves.error IS NOT NULL
         RETURNING epoch, cursor, chunks, attempts";
     WANT = "
         UPDATE plugin_enablements
