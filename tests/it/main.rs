@@ -54,6 +54,7 @@ mod plugin_hostile;
 mod plugin_http;
 mod plugin_jobs;
 mod plugin_languages;
+mod plugin_oracles;
 mod plugin_program;
 mod plugin_records;
 mod plugin_redelivery;

@@ -16,6 +16,7 @@ use hospes::ops::plugins::{
 use hospes_tests::{both_engines, guests};
 use serde_json::{Value, json};
 
+use crate::plugin_oracles::Besieged;
 use crate::plugin_rig::{Rig, code, nothing, requests};
 
 fn messages(error: Error) -> Vec<(String, String)> {
@@ -139,7 +140,7 @@ both_engines! {
         assert!(matches!(gone, Error::NotFound { .. }));
     }
 
-    async fn hostile_guests_are_stopped_and_leave_nothing_behind(rig: Rig) {
+    async fn hostile_guests_are_stopped_and_leave_nothing_behind(rig: Besieged) {
         let hostile = rig.enable(guests::HOSTILE).await;
         let expected = [
             ("loop", "failed: fuel"),
@@ -176,7 +177,7 @@ both_engines! {
         assert!(log.iter().any(|line| line.starts_with("failure trap") && line.contains("unreachable")), "{log:?}");
     }
 
-    async fn a_flood_of_log_lines_is_cut(rig: Rig) {
+    async fn a_flood_of_log_lines_is_cut(rig: Besieged) {
         let hostile = rig.enable(guests::HOSTILE).await;
         let flooded = rig.act(&hostile, "flood-log", json!({})).await;
         let log = rig.log(&hostile).await;

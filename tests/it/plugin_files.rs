@@ -14,6 +14,7 @@ use hospes_tests::{both_engines, guests};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::plugin_oracles::Besieged;
 use crate::plugin_rig::Rig;
 
 const COURIER: &str = "courier-a";
@@ -50,7 +51,7 @@ impl Rig {
 }
 
 both_engines! {
-    async fn a_file_is_read_as_it_was_written_by_its_own_plugin_of_its_own_tenant(rig: Rig) {
+    async fn a_file_is_read_as_it_was_written_by_its_own_plugin_of_its_own_tenant(rig: Besieged) {
         rig.enable(guests::COURIER).await;
         let own = rig.script(COURIER, json!([
             ["read", "a/b.txt"], ["write", "a/b.txt", "one"], ["read", "a/b.txt"], ["write", "a/b.txt", "two"],
@@ -73,7 +74,7 @@ both_engines! {
         assert_eq!(rig.script_of(&rig.neighbour, look).await, nothing);
     }
 
-    async fn a_name_that_leads_elsewhere_is_refused(rig: Rig) {
+    async fn a_name_that_leads_elsewhere_is_refused(rig: Besieged) {
         rig.enable(guests::COURIER).await;
         let long = "x".repeat(101);
         let names = [
@@ -92,7 +93,7 @@ both_engines! {
         assert!(rig.blobs().is_empty(), "nothing has been written anywhere");
     }
 
-    async fn what_breaks_off_leaves_no_file(rig: Rig) {
+    async fn what_breaks_off_leaves_no_file(rig: Besieged) {
         rig.enable(guests::COURIER).await;
         rig.script(COURIER, json!([["write", "kept", "one"]])).await.unwrap();
         for end in ["trap", "refuse", "unavailable"] {
@@ -105,7 +106,7 @@ both_engines! {
         assert_eq!(rig.blobs().len(), 1, "nothing is written before the guest has answered");
     }
 
-    async fn a_content_that_no_file_names_is_removed_after_a_while(rig: Rig) {
+    async fn a_content_that_no_file_names_is_removed_after_a_while(rig: Besieged) {
         rig.enable(guests::COURIER).await;
         rig.script(COURIER, json!([["write", "a", "1"], ["write", "b", "1"], ["write", "c", "1"]])).await.unwrap();
         rig.script(COURIER, json!([["write", "a", "2"], ["delete", "b"], ["delete", "no-such"]])).await.unwrap();
@@ -117,7 +118,7 @@ both_engines! {
         assert_eq!(seen, json!(["2", null, "1"]));
     }
 
-    async fn more_than_the_quota_is_refused(rig: Rig) {
+    async fn more_than_the_quota_is_refused(rig: Besieged) {
         rig.enable(guests::COURIER).await;
         let big = rig.script(COURIER, json!([["fill", "big", (2 << 20) + 1], ["fill", "big", 2 << 20], ["size", "big"]]));
         assert_eq!(big.await.unwrap(), json!([{ "error": "invalid: too_long" }, "written", 2 << 20]));
@@ -144,7 +145,7 @@ both_engines! {
         assert_eq!(again, json!(["deleted", "written"]));
     }
 
-    async fn a_page_of_files_leads_to_the_next(rig: Rig) {
+    async fn a_page_of_files_leads_to_the_next(rig: Besieged) {
         rig.enable(guests::COURIER).await;
         rig.script(COURIER, json!([["many", "p/", 5], ["write", "q", ""]])).await.unwrap();
         // In the same invocation: one goes, one comes, one changes.
@@ -159,7 +160,7 @@ both_engines! {
         assert_eq!(pages[5], page(json!([["p/00004", 6]]), Value::Null));
     }
 
-    async fn files_stay_when_a_plugin_is_disabled_and_need_their_grant(rig: Rig) {
+    async fn files_stay_when_a_plugin_is_disabled_and_need_their_grant(rig: Besieged) {
         rig.enable(guests::COURIER).await;
         rig.script(COURIER, json!([["write", "a", "1"]])).await.unwrap();
         enablement::disable(&rig.core, &rig.actor, COURIER, None).await.unwrap();
@@ -173,7 +174,7 @@ both_engines! {
         assert_eq!(rig.script(COURIER, json!([["read", "a"]])).await.unwrap(), json!(["1"]));
     }
 
-    async fn two_that_write_one_file_do_so_one_after_the_other(rig: Rig) {
+    async fn two_that_write_one_file_do_so_one_after_the_other(rig: Besieged) {
         rig.enable(guests::COURIER).await;
         let write = |name: usize| rig.script(COURIER, json!([["read", "a"], ["write", "a", name.to_string()]]));
         let written = futures::future::join_all((0..8).map(write)).await;
@@ -183,7 +184,7 @@ both_engines! {
         assert_eq!(rig.script(COURIER, json!([["list", "", 9]])).await.unwrap()[0]["files"], json!([["a", 1]]));
     }
 
-    async fn a_content_that_is_lost_is_told_and_not_made_up(rig: Rig) {
+    async fn a_content_that_is_lost_is_told_and_not_made_up(rig: Besieged) {
         rig.enable(guests::COURIER).await;
         rig.script(COURIER, json!([["write", "a", "12345"]])).await.unwrap();
         let blob = rig.blobs().remove(0);
