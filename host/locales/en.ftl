@@ -1,7 +1,7 @@
 # What the server says, by stable codes: the table of codes is `src/domain/code.rs`.
 # `title-*` are the titles of kinds of problems, `detail-*` the reasons of refusals, `failure-*`
 # the ways in which plugins fail, `fault-*` the faults of an input, `row-*` the faults of a row
-# of a file, where no values are kept; `kind-*` and `type-*` are words that other texts name.
+# of a file and `json-*` why such a row is no JSON; `kind-*` and `type-*` are words that other texts name.
 
 title-invalid = The input is wrong
 title-malformed-json = The body is not the JSON that is expected here
@@ -224,51 +224,39 @@ fault-not-replayable = this cannot be replayed: { $reason }
 fault-no-such-parameter = does not go with this grant
 fault-unknown-name = there is no `{ $name }` here
 
-row-not-an-amount = not an amount
-row-too-many-decimals = more decimals than the currency has
-row-amount-out-of-range = the amount is out of range
-row-not-a-time = not a time
+row-not-an-amount = not an amount such as { $example }
+row-too-many-decimals = an amount has at most { $max } decimals here
+row-amount-out-of-range = an amount must be between -{ $max } and { $max }
+row-not-a-time = not a time such as { $example }
 row-not-a-whole-number = not a whole number
-row-number-out-of-range = the number is out of range
+row-number-out-of-range = not a whole number between { $min } and { $max }
 row-required = must not be empty
-row-too-long = the text is too long
-row-unknown-currency = not an ISO 4217 code
-row-bad-character = holds a character that is not allowed
-row-bad-encoding = holds bytes that are no text in the encoding of the file
-row-bad-json = not a JSON object
+row-too-long = must have at most { $max } characters
+row-not-allowed = must be one of: { $options }
+row-unknown-currency = not an ISO 4217 code such as CNY
+row-bad-character = holds a NUL character
+row-bad-encoding = holds bytes that are no text in { $encoding }
+row-bad-json = not a JSON object: { $reason }
 row-not-one-value = a list or an object where one value belongs
-row-column-count = the row has another number of columns than the header
-row-unclosed-quote = a quote is never closed; a quote inside quotes is written twice
-row-text-after-quote = there is text after a closing quote
-row-record-too-long = the row is too long
-row-too-many-columns = the row has too many columns
-row-missing-column = the file has no such column
-row-duplicate-column = the file has this column more than once
-row-further-faults = further faults are not in this file
-row-not-found = there is no such record
-row-plugin-rejected = a plugin refuses
-row-plugin-failed = a plugin failed
+row-column-count = the row has { $found } columns instead of { $wanted }
+row-unclosed-quote = a quote is opened here and never closed; a quote inside quotes is written twice
+row-text-after-quote = there is text after a closing quote; a quote inside quotes is written twice
+row-record-too-long = the row is longer than { $max } bytes
+row-too-many-columns = the row has more than { $max } columns
+row-missing-column = the file has no column `{ $name }`
+row-duplicate-column = the file has the column `{ $name }` more than once
+row-further-faults = { $count } further fault(s) are not in this file
 row-busy = others keep changing this record
-row-differs = not what the first row of the order says
-row-not-adjacent = the rows of an order follow one another
-row-too-many-lines = the order has too many lines
-row-order-refused = the order is not imported, because another of its rows is wrong
-row-not-allowed = not one of the values that are allowed
-row-wrong-type = a value of another type
-row-too-many-bytes = the text is too long
-row-too-short = the text is too short
-row-too-large = the value is too large
-row-too-small = the value is too small
-row-too-many = there are too many entries
-row-too-few = there are too few entries
-row-too-deep = nested too deep
-row-wrong-format = does not have the form that is wanted here
-row-wrong-multiple = not a multiple of the step
-row-too-far = too far in the future
-row-currency-mismatch = not in the currency of the total
-row-total-mismatch = the lines do not add up to the total
-row-below-refunded = less than has been refunded already
-row-hook = a plugin's hook has left no record
+row-differs = not what the first row of the order says, on line { $line }
+row-not-adjacent = the rows of an order follow one another; those of `{ $id }` ended on line { $line }
+row-too-many-lines = an order has at most { $max } lines
+row-order-refused = the order is not imported, because its row on line { $line } is wrong
+
+json-incomplete = it ends too early
+json-syntax = its syntax is wrong
+json-not-an-object = it is another value
+json-repeated = `{ $name }` stands twice
+json-too-many-members = it has more than { $max } members
 
 import-columns = the columns of the file are not those of the mapping
 import-empty = the file has no rows

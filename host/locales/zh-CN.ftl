@@ -1,6 +1,6 @@
 # 服务器的文本，按稳定代码排列；代码表见 `src/domain/code.rs`。
 # `title-*` 是问题类型的标题，`detail-*` 是拒绝的原因，`failure-*` 是插件失败的方式，
-# `fault-*` 是输入的错误，`row-*` 是文件中某一行的错误（不保留数值），
+# `fault-*` 是输入的错误，`row-*` 是文件中某一行的错误，`json-*` 是该行不是 JSON 的原因，
 # `kind-*` 和 `type-*` 是其他文本引用的词。
 
 title-invalid = 输入有误
@@ -224,51 +224,39 @@ fault-not-replayable = 无法重放：{ $reason }
 fault-no-such-parameter = 不适用于该授权
 fault-unknown-name = 这里没有 `{ $name }`
 
-row-not-an-amount = 不是有效的金额
-row-too-many-decimals = 小数位数超过该货币的规定
-row-amount-out-of-range = 金额超出范围
-row-not-a-time = 不是有效的日期或时间
-row-not-a-whole-number = 不是整数
-row-number-out-of-range = 数值超出范围
+row-not-an-amount = 不是有效的金额，例如 { $example }
+row-too-many-decimals = 金额最多有 { $max } 位小数
+row-amount-out-of-range = 金额必须在 -{ $max } 到 { $max } 之间
+row-not-a-time = 不是有效的日期或时间，例如 { $example }
+row-not-a-whole-number = 必须是整数
+row-number-out-of-range = 必须是 { $min } 到 { $max } 之间的整数
 row-required = 不能为空
-row-too-long = 文本过长
-row-unknown-currency = 不是有效的 ISO 4217 货币代码
-row-bad-character = 含有不允许的字符
-row-bad-encoding = 含有不属于文件编码的字节
-row-bad-json = 不是有效的 JSON 对象
-row-not-one-value = 应为单个值，却是列表或对象
-row-column-count = 该行的列数与表头不同
-row-unclosed-quote = 引号没有闭合；引号内的引号需写两次
-row-text-after-quote = 右引号之后有多余的文本
-row-record-too-long = 该行过长
-row-too-many-columns = 该行的列数过多
-row-missing-column = 文件中没有这一列
-row-duplicate-column = 文件中有重复的列
-row-further-faults = 其余错误未列入此文件
-row-not-found = 找不到该记录
-row-plugin-rejected = 被插件拒绝
-row-plugin-failed = 插件运行失败
-row-busy = 其他操作正在不断修改该记录
-row-differs = 与该订单首行的内容不一致
-row-not-adjacent = 同一订单的各行必须相邻
-row-too-many-lines = 该订单的明细行过多
-row-order-refused = 同一订单的其他行有错误，该订单未导入
-row-not-allowed = 不是允许的值
-row-wrong-type = 值的类型不对
-row-too-many-bytes = 文本过长
-row-too-short = 文本过短
-row-too-large = 数值过大
-row-too-small = 数值过小
-row-too-many = 条目过多
-row-too-few = 条目过少
-row-too-deep = 嵌套过深
-row-wrong-format = 格式不符
-row-wrong-multiple = 不是步长的倍数
-row-too-far = 时间过远
-row-currency-mismatch = 币种与总额不一致
-row-total-mismatch = 各行合计与总额不符
-row-below-refunded = 低于已退款的金额
-row-hook = 插件的钩子返回的不是有效记录
+row-too-long = 最多 { $max } 个字符
+row-not-allowed = 必须是以下之一：{ $options }
+row-unknown-currency = 不是有效的 ISO 4217 货币代码，例如 CNY
+row-bad-character = 含有空字符（NUL）
+row-bad-encoding = 含有无法按 { $encoding } 编码读取的内容
+row-bad-json = 不是有效的 JSON 对象：{ $reason }
+row-not-one-value = 此处应为单个值，不能是列表或对象
+row-column-count = 该行有 { $found } 列，应为 { $wanted } 列
+row-unclosed-quote = 此处的引号没有闭合；引号内的引号需写两次
+row-text-after-quote = 右引号之后有多余的文本；引号内的引号需写两次
+row-record-too-long = 该行超过 { $max } 字节
+row-too-many-columns = 该行超过 { $max } 列
+row-missing-column = 文件中没有 `{ $name }` 列
+row-duplicate-column = 文件中有多个 `{ $name }` 列
+row-further-faults = 另有 { $count } 处错误未列入此文件
+row-busy = 该记录正被其他操作反复修改
+row-differs = 与该订单首行（第 { $line } 行）的内容不一致
+row-not-adjacent = 同一订单的各行必须相邻；订单 `{ $id }` 的前一段止于第 { $line } 行
+row-too-many-lines = 一个订单最多 { $max } 行明细
+row-order-refused = 该订单未导入：第 { $line } 行有错误
+
+json-incomplete = 内容不完整
+json-syntax = 语法错误
+json-not-an-object = 该行是其他类型的值
+json-repeated = `{ $name }` 重复出现
+json-too-many-members = 成员超过 { $max } 个
 
 import-columns = 文件的列与映射不一致
 import-empty = 文件中没有数据行

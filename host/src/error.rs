@@ -49,6 +49,12 @@ impl Fault {
         Self { pointer: pointer.into(), code: code.into(), message: message.into(), params: None }
     }
 
+    /// What the text of its code names; `None` if the words are a plugin's.
+    #[must_use]
+    pub fn params(&self) -> Option<&Params> {
+        self.params.as_ref()
+    }
+
     /// The same in another language. What a plugin tells is in its caller's language already.
     #[must_use]
     pub fn translated(mut self, locale: Locale) -> Self {

@@ -7,6 +7,7 @@ use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
 
 use crate::domain::actor::Locale;
 use crate::domain::code::{Code, RecordKind, TypeName};
+use crate::domain::import::{Particular, Phrase, Wording};
 
 const EN: &str = include_str!("../locales/en.ftl");
 const ZH_CN: &str = include_str!("../locales/zh-CN.ftl");
@@ -17,7 +18,7 @@ static BUNDLES: LazyLock<[FluentBundle<FluentResource>; 2]> =
 /// The text `key` in a language, its placeholders filled from `params`; `None` if
 /// there is no such text, or one of its placeholders has no value.
 #[must_use]
-pub fn find(locale: Locale, key: &str, params: &[(&'static str, String)]) -> Option<String> {
+pub fn find(locale: Locale, key: &str, params: &[(&str, String)]) -> Option<String> {
     let bundle = match locale {
         Locale::En => &BUNDLES[0],
         Locale::ZhCn => &BUNDLES[1],
@@ -39,6 +40,39 @@ pub fn say<C: Code>(locale: Locale, code: &C) -> String {
     // A test walks all codes; the code itself is still better than a failure.
     find(locale, &key(C::FAMILY, code.as_str()), &code.params())
         .unwrap_or_else(|| code.as_str().replace('_', " "))
+}
+
+impl Wording {
+    /// What it says in a language; in English with all particulars.
+    #[must_use]
+    pub fn text(&self, locale: Locale) -> String {
+        let said = || self.phrase.as_ref().and_then(|phrase| said(locale, phrase));
+        let kept = || self.message.clone();
+        let text = match locale {
+            Locale::En => kept().or_else(said),
+            Locale::ZhCn => said().or_else(kept),
+        };
+        text.unwrap_or_else(|| self.code.replace('_', " "))
+    }
+}
+
+/// The text of a phrase in a language, with what it is said of before it.
+fn said(locale: Locale, phrase: &Phrase) -> Option<String> {
+    let Phrase { about, family, code, params } = phrase;
+    let mut values = Vec::with_capacity(params.len());
+    for (name, particular) in params {
+        let value = match particular {
+            Particular::Plain(text) => text.clone(),
+            Particular::Phrase(inner) => said(locale, inner)?,
+        };
+        values.push((name.as_str(), value));
+    }
+    let text = find(locale, &key(family, code), &values)?;
+    let Some(about) = about else { return Some(text) };
+    Some(match locale {
+        Locale::En => format!("{about}: {text}"),
+        Locale::ZhCn => format!("{about}：{text}"),
+    })
 }
 
 /// A value that is itself a code, in words.
@@ -79,7 +113,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::domain::code::{FailureCode, FaultCode, ImportCode, Reason, RowCode};
+    use crate::domain::code::{FailureCode, FaultCode, ImportCode, JsonCode, Reason, RowCode};
     use crate::domain::field_class::FieldClass;
     use crate::domain::grant::Grant;
     use crate::domain::sheet_word::SheetWord;
@@ -109,6 +143,7 @@ mod tests {
             (FailureCode::FAMILY, FailureCode::TABLE),
             (FaultCode::FAMILY, FaultCode::TABLE),
             (RowCode::FAMILY, RowCode::TABLE),
+            (JsonCode::FAMILY, JsonCode::TABLE),
             (ImportCode::FAMILY, ImportCode::TABLE),
             (RecordKind::FAMILY, RecordKind::TABLE),
             (TypeName::FAMILY, TypeName::TABLE),

@@ -66,7 +66,13 @@ impl<'a> Importer<'a> {
 
     /// The rows of a job's error file, without the header.
     pub(crate) async fn errors(&self, job: &str) -> Vec<Vec<String>> {
-        let file = self.app.get(&format!("{job}/errors")).token(&self.token).await.expect(200).text();
+        self.errors_in(job, "en").await
+    }
+
+    /// The same for a reader of a language.
+    async fn errors_in(&self, job: &str, language: &str) -> Vec<Vec<String>> {
+        let file = self.app.get(&format!("{job}/errors")).token(&self.token);
+        let file = file.header("accept-language", language).await.expect(200).text();
         let file = file.strip_prefix('\u{feff}').expect("the file begins with a mark");
         let mut lines = file.split("\r\n").filter(|line| !line.is_empty());
         assert_eq!(lines.next(), Some("line,column,code,message,value"));
@@ -170,6 +176,42 @@ both_engines! {
             ["6", "2", "unclosed_quote"],
         ]);
         assert_eq!(errors[2].last().unwrap(), "'=1+1");
+    }
+
+    async fn a_fault_of_a_row_is_told_in_the_language_of_whoever_reads_it(app: TestApp) {
+        let importer = Importer::new(&app, "shop").await;
+        let label = json!({"en": "Red", "zh-CN": "红"});
+        importer.tenant.owner.post("/api/v1/fields", json!({
+            "entity": "order", "name": "colour", "type": "choice", "label": label, "choices": [{"value": "red", "label": label}],
+        })).await.expect(201);
+        let mut mapping = orders();
+        mapping["time"]["format"] = json!("%Y/%m/%d");
+        mapping["fields"]["custom_fields.colour"] = json!({"column": "colour"});
+        let rows = [
+            "1,a,2026/01/31,1.00,red", "1,b,2026/01/31,1.00,red", "2,a,31.01.2026,1.00,red",
+            "3,a,2026/01/31,1.005,red", "4,a,2026/01/31,9999999999,red", "5,a,2026/01/31,-1.00,red",
+            "6,a,2026/01/31,1.00,blue", "7,a", &format!("{},a,2026/01/31,1.00,red", "x".repeat(201)), "9,\"a",
+        ];
+        let job = importer.start("orders", &mapping).await;
+        importer.upload(&job, format!("id,who,day,paid,colour\n{}\n", rows.join("\n"))).await;
+        importer.work().await;
+        assert_eq!(counts(&importer.get(&job).await), [1, 0, 0, 9]);
+        let (english, chinese) = (importer.errors(&job).await, importer.errors_in(&job, "zh-CN").await);
+        let told = english.iter().zip(&chinese).map(|(english, chinese)| {
+            assert_eq!(english[..3], chinese[..3], "only the message is in another language");
+            [english[0].as_str(), &english[2], &english[3], &chinese[3]]
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [
+            ["3", "order_customer", "the order belongs to another customer", "该订单属于另一位客户"],
+            ["4", "not_a_time", "ordered_at: not a time such as 2026/01/31", "ordered_at：不是有效的日期或时间，例如 2026/01/31"],
+            ["5", "too_many_decimals", "total: an amount has at most 2 decimals here", "total：金额最多有 2 位小数"],
+            ["6", "amount_out_of_range", "total: an amount must be between -900000000 and 900000000", "total：金额必须在 -900000000 到 900000000 之间"],
+            ["7", "too_small", "total.amount_minor: must be at least 0", "total.amount_minor：最小为 0"],
+            ["8", "not_allowed", "custom_fields.colour: must be one of red", "custom_fields.colour：必须是以下之一：red"],
+            ["9", "column_count", "the row has 2 columns instead of 5", "该行有 2 列，应为 5 列"],
+            ["10", "too_long", "external_id: must have at most 200 characters", "external_id：最多 200 个字符"],
+            ["11", "unclosed_quote", "a quote is opened here and never closed; a quote inside quotes is written twice", "此处的引号没有闭合；引号内的引号需写两次"],
+        ]);
     }
 
     async fn equal_rows_are_different_orders_and_the_same_ones_the_next_time(app: TestApp) {

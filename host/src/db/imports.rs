@@ -2,6 +2,7 @@
 
 use super::{Json, Tx, args, statements};
 use crate::clock::Timestamp;
+use crate::domain::actor::Locale;
 use crate::domain::code::RecordKind;
 use crate::domain::ids::{ImportId, TenantId};
 use crate::domain::import::RowFault;
@@ -98,10 +99,10 @@ statements! {
         ORDER BY start DESC
         LIMIT 1";
     INSERT_FAULT = "
-        INSERT INTO import_errors (tenant, import, seq, line, place, code, message, value)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+        INSERT INTO import_errors (tenant, import, seq, line, place, code, message, wording, value)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     LIST_FAULTS = "
-        SELECT seq, line, place, code, message, value
+        SELECT seq, line, place, code, message, wording, value
         FROM import_errors
         WHERE tenant = $1
           AND import = $2
@@ -277,6 +278,8 @@ pub(crate) struct FaultRow {
     pub(crate) place: Option<String>,
     pub(crate) code: String,
     pub(crate) message: String,
+    /// By what its texts are found; none of old faults, and where the words are a plugin's.
+    pub(crate) wording: Option<String>,
     pub(crate) value: Option<String>,
 }
 
@@ -445,9 +448,11 @@ pub(crate) async fn insert_faults(
     faults: &[RowFault],
 ) -> Result<()> {
     for (seq, fault) in (first..).zip(faults) {
-        let RowFault { line, column, code, message, value } = fault;
+        let RowFault { line, column, value, wording } = fault;
         let line = i64::try_from(*line).map_err(Error::internal)?;
-        let args = args![tenant, id, seq, line, column.as_deref(), code, message, value.as_deref()];
+        let (message, stored) = (wording.text(Locale::En), wording.to_stored());
+        let (column, value) = (column.as_deref(), value.as_deref());
+        let args = args![tenant, id, seq, line, column, &wording.code, &message, stored.as_deref(), value];
         tx.execute(INSERT_FAULT, args).await?;
     }
     Ok(())

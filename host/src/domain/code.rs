@@ -301,54 +301,49 @@ codes! {
 }
 
 codes! {
-    /// What can be wrong with a row of a file: how its texts are read, and what can be wrong
-    /// with any input, in words that name no values, because none are kept.
+    /// What can be wrong with the text of a row of a file. What is wrong with the record that was
+    /// made of it is a [`FaultCode`] or a [`Reason`].
     RowCode in "row" {
-        NotAnAmount = "not_an_amount",
-        TooManyDecimals = "too_many_decimals",
-        AmountOutOfRange = "amount_out_of_range",
-        NotATime = "not_a_time",
+        NotAnAmount { example } = "not_an_amount",
+        TooManyDecimals { max } = "too_many_decimals",
+        /// `max` is in whole units of the file, and its negative is the smallest amount.
+        AmountOutOfRange { max } = "amount_out_of_range",
+        NotATime { example } = "not_a_time",
         NotAWholeNumber = "not_a_whole_number",
-        NumberOutOfRange = "number_out_of_range",
+        NumberOutOfRange { min, max } = "number_out_of_range",
         Required = "required",
-        TooLong = "too_long",
-        NotAllowed = "not_allowed",
+        TooLong { max } = "too_long",
+        NotAllowed { options } = "not_allowed",
         UnknownCurrency = "unknown_currency",
         BadCharacter = "bad_character",
-        BadEncoding = "bad_encoding",
-        BadJson = "bad_json",
+        BadEncoding { encoding } = "bad_encoding",
+        /// The reason is a [`JsonCode`].
+        BadJson { reason } = "bad_json",
         NotOneValue = "not_one_value",
-        ColumnCount = "column_count",
+        ColumnCount { found, wanted } = "column_count",
         UnclosedQuote = "unclosed_quote",
         TextAfterQuote = "text_after_quote",
-        RecordTooLong = "record_too_long",
-        TooManyColumns = "too_many_columns",
-        MissingColumn = "missing_column",
-        DuplicateColumn = "duplicate_column",
-        FurtherFaults = "further_faults",
-        NotFound = "not_found",
-        PluginRejected = "plugin_rejected",
-        PluginFailed = "plugin_failed",
+        RecordTooLong { max } = "record_too_long",
+        TooManyColumns { max } = "too_many_columns",
+        MissingColumn { name } = "missing_column",
+        DuplicateColumn { name } = "duplicate_column",
+        FurtherFaults { count } = "further_faults",
         Busy = "busy",
-        Differs = "differs",
-        NotAdjacent = "not_adjacent",
-        TooManyLines = "too_many_lines",
-        OrderRefused = "order_refused",
-        WrongType = "wrong_type",
-        TooManyBytes = "too_many_bytes",
-        TooShort = "too_short",
-        TooLarge = "too_large",
-        TooSmall = "too_small",
-        TooMany = "too_many",
-        TooFew = "too_few",
-        TooDeep = "too_deep",
-        WrongFormat = "wrong_format",
-        WrongMultiple = "wrong_multiple",
-        TooFar = "too_far",
-        CurrencyMismatch = "currency_mismatch",
-        TotalMismatch = "total_mismatch",
-        BelowRefunded = "below_refunded",
-        Hook = "hook",
+        Differs { line } = "differs",
+        NotAdjacent { id, line } = "not_adjacent",
+        TooManyLines { max } = "too_many_lines",
+        OrderRefused { line } = "order_refused",
+    }
+}
+
+codes! {
+    /// Why a line of a file is no JSON object.
+    JsonCode in "json" {
+        Incomplete = "incomplete",
+        Syntax = "syntax",
+        NotAnObject = "not_an_object",
+        Repeated { name } = "repeated",
+        TooManyMembers { max } = "too_many_members",
     }
 }
 

@@ -20,7 +20,7 @@ use super::live::{self, Live, Teller};
 use super::problem::ProblemKind;
 use super::{HttpState, Page, PageQuery, Path, Problem, Record, Result, ValidJson, ValidQuery, Versioned};
 use crate::domain::actor::{Actor, Locale};
-use crate::domain::code::{Code as _, FaultCode, Reason, RowCode};
+use crate::domain::code::{Reason, RowCode};
 use crate::domain::ids::ImportId;
 use crate::error::Error;
 use crate::ops::imports::upload::Upload;
@@ -239,7 +239,9 @@ fn event(import: &Import) -> Event {
 /// Download what was wrong with the rows of an import.
 ///
 /// A CSV file in UTF-8 with a byte-order mark and the columns line, column, code, message and
-/// value. Values that a spreadsheet would take for a formula begin with an apostrophe.
+/// value. The messages are in the language of the request, as `Accept-Language` asks for it; the
+/// codes are the same in all. Values that a spreadsheet would take for a formula begin with an
+/// apostrophe.
 /// At most 10,000 faults are kept; the last row says how many more there were.
 #[utoipa::path(get, path = "/imports/{id}/errors", tag = "imports", params(("id" = String, Path)),
     responses((status = 200, content_type = "text/csv", body = String)))]
@@ -275,29 +277,18 @@ fn more(dropped: i64, locale: Locale) -> Result<Bytes, Error> {
     if dropped == 0 {
         return Ok(Bytes::new());
     }
-    let message =
-        format!("{dropped}: {}", told(locale, "further_faults", "further faults are not in this file"));
-    rows(&[["", "", "further_faults", &message, ""].map(str::to_owned)])
+    let code = RowCode::FurtherFaults { count: dropped.to_string() };
+    rows(&[["", "", code.as_str(), &texts::say(locale, &code), ""].map(str::to_owned)])
 }
 
 fn written(faults: &[KeptFault], locale: Locale) -> Result<Bytes, Error> {
     let row = |fault: &KeptFault| {
-        let KeptFault { seq: _, line, column, code, message, value } = fault;
+        let KeptFault { seq: _, line, column, value, wording } = fault;
         let text = |text: &Option<String>| text.as_deref().map(defused).unwrap_or_default();
-        [line.to_string(), text(column), code.clone(), defused(&told(locale, code, message)), text(value)]
+        let message = defused(&fault.text(locale));
+        [line.to_string(), text(column), wording.code.clone(), message, text(value)]
     };
     rows(&faults.iter().map(row).collect::<Vec<_>>())
-}
-
-/// What is said of a fault: in English with its particulars, in other languages by its
-/// code, which is that of a row, of any input, or of a refusal.
-fn told(locale: Locale, code: &str, message: &str) -> String {
-    let families = match locale {
-        Locale::En => [].as_slice(),
-        Locale::ZhCn => &[RowCode::FAMILY, FaultCode::FAMILY, Reason::FAMILY],
-    };
-    let mut texts = families.iter().filter_map(|family| texts::find(locale, &texts::key(family, code), &[]));
-    texts.next().unwrap_or_else(|| message.to_owned())
 }
 
 fn rows(rows: &[[String; 5]]) -> Result<Bytes, Error> {

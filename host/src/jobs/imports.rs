@@ -339,7 +339,7 @@ fn fields(record: &Record) -> &[Field] {
 fn names(record: Record) -> Vec<String> {
     let name = |field: &Field| match field {
         Field::Text(text) => text.trim().to_owned(),
-        Field::Undecodable => String::new(),
+        Field::Undecodable(_) => String::new(),
     };
     fields(&record).iter().map(name).collect()
 }

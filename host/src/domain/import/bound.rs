@@ -7,12 +7,12 @@ use sha2::{Digest as _, Sha256};
 use super::RowFault;
 use super::lines::{self, Grouped};
 use super::mapping::{FieldSource, OrderRows, Unnamed};
-use super::object::{Object, Raw, json_message};
+use super::object::{NotRead, Object, Raw};
 use super::plan::{Plan, PlannedField, sources};
 use super::reader::{Content, Field, Record};
 use super::row::{ReadRow, Refused, Row, RowIdentity, Value, hex, row_key};
 use super::targets::{EXTERNAL_ID, EXTERNAL_ID_CHARS_MAX, Kind};
-use super::values::{self, Wrong};
+use super::values;
 use crate::domain::code::RowCode;
 use crate::domain::money::{Currency, Money};
 
@@ -76,8 +76,8 @@ impl Bound {
                 Ok(Some(Planned::Value(value))) => drop(row.values.insert(field.name.clone(), value)),
                 Ok(None) => {}
                 // Amounts of an unknown currency have no fault of their own.
-                Err((Wrong { code: RowCode::UnknownCurrency, .. }, _)) if field.kind == Kind::Money => {}
-                Err((wrong, value)) => faults.push(row_fault(line, field, wrong, value)),
+                Err((RowCode::UnknownCurrency, _)) if field.kind == Kind::Money => {}
+                Err((code, value)) => faults.push(row_fault(line, field, &code, &value)),
             }
         }
         if faults.is_empty() { Ok(row) } else { Err(Refused { identity: row.identity, faults }) }
@@ -95,15 +95,14 @@ impl Bound {
         match record.content {
             Content::Csv(fields) if fields.len() == self.columns => Ok(RawRow::Csv(fields)),
             Content::Csv(fields) => {
-                let message = format!("the row has {} columns instead of {}", fields.len(), self.columns);
+                let (found, wanted) = (fields.len().to_string(), self.columns.to_string());
                 let column = fields.len().min(self.columns) + 1;
-                Err(RowFault::new(record.line, &RowCode::ColumnCount, message).in_column(column.to_string()))
+                let fault = RowFault::new(record.line, &RowCode::ColumnCount { found, wanted });
+                Err(fault.in_column(column.to_string()))
             }
-            Content::Json(text) => serde_json::from_str::<Object>(&text).map(RawRow::Json).map_err(|error| {
-                let message = format!("not a JSON object: {}", json_message(&error));
-                RowFault::new(record.line, &RowCode::BadJson, message)
-                    .in_column(error.column().to_string())
-                    .with_value(&text)
+            Content::Json(text) => Object::read(&text).map(RawRow::Json).map_err(|not_read| {
+                let NotRead { code, reason, column } = not_read;
+                RowFault::of_json(record.line, &code, &reason).in_column(column.to_string()).with_value(&text)
             }),
         }
     }
@@ -114,7 +113,7 @@ impl Bound {
         field: &PlannedField,
         raw: &RawRow,
         currency: Option<Currency>,
-    ) -> Result<Option<Planned>, (Wrong, String)> {
+    ) -> Result<Option<Planned>, (RowCode, String)> {
         let PlannedField { name, kind, required, source } = field;
         if name == EXTERNAL_ID {
             return self.identity(source, raw).map(|identity| Some(Planned::Identity(identity)));
@@ -124,30 +123,24 @@ impl Bound {
             text => source.values.get(&text).cloned().unwrap_or(text),
         };
         if text.is_empty() {
-            let wrong = || (Wrong::new(RowCode::Required, "must not be empty"), String::new());
-            return if *required { Err(wrong()) } else { Ok(None) };
+            return if *required { Err((RowCode::Required, String::new())) } else { Ok(None) };
         }
-        self.typed(&text, *kind, currency).map(Some).map_err(|wrong| (wrong, text))
+        self.typed(&text, *kind, currency).map(Some).map_err(|code| (code, text))
     }
 
-    fn typed(&self, text: &str, kind: Kind, currency: Option<Currency>) -> Result<Planned, Wrong> {
+    fn typed(&self, text: &str, kind: Kind, currency: Option<Currency>) -> Result<Planned, RowCode> {
         let mapping = &self.plan.mapping;
         Ok(Planned::Value(match kind {
             Kind::Text(chars_max) => Value::Text(bounded(text, chars_max)?.to_owned()),
             Kind::Choice(choices) if choices.contains(&text) => Value::Text(text.to_owned()),
             Kind::Choice(choices) => {
-                return Err(Wrong::new(
-                    RowCode::NotAllowed,
-                    format!("must be one of {}", choices.join(", ")),
-                ));
+                return Err(RowCode::NotAllowed { options: choices.join(", ") });
             }
             Kind::Currency => {
-                let wrong = || Wrong::new(RowCode::UnknownCurrency, "not an ISO 4217 code such as CNY");
-                return Currency::parse(text).map(Planned::Currency).ok_or_else(wrong);
+                return Currency::parse(text).map(Planned::Currency).ok_or(RowCode::UnknownCurrency);
             }
             Kind::Money => {
-                let unknown = || Wrong::new(RowCode::UnknownCurrency, "the row's currency is wrong");
-                let currency = currency.ok_or_else(unknown)?;
+                let currency = currency.ok_or(RowCode::UnknownCurrency)?;
                 let amount_minor = values::money(text, currency.exponent(), &mapping.money)?;
                 Value::Money(Money { amount_minor, currency })
             }
@@ -157,7 +150,7 @@ impl Bound {
     }
 
     /// The joined text of a field's columns, without blanks around each.
-    fn text(&self, source: &FieldSource, raw: &RawRow) -> Result<String, (Wrong, String)> {
+    fn text(&self, source: &FieldSource, raw: &RawRow) -> Result<String, (RowCode, String)> {
         if let Some(constant) = &source.constant {
             return Ok(constant.clone());
         }
@@ -173,39 +166,39 @@ impl Bound {
         Ok(joined)
     }
 
-    fn column_text(&self, column: &str, raw: &RawRow) -> Result<String, (Wrong, String)> {
+    fn column_text(&self, column: &str, raw: &RawRow) -> Result<String, (RowCode, String)> {
         let found = match raw {
             RawRow::Csv(fields) => match self.places.get(column).and_then(|place| fields.get(*place)) {
                 Some(Field::Text(text)) => Raw::Text(text.trim().to_owned()),
-                Some(Field::Undecodable) => Raw::Undecodable,
+                Some(Field::Undecodable(encoding)) => Raw::Undecodable(encoding.title()),
                 None => Raw::Missing,
             },
             RawRow::Json(object) => object.find(column),
         };
-        let wrong = |code, message: &str| Err((Wrong::new(code, message), String::new()));
+        let wrong = |code| Err((code, String::new()));
         match found {
             Raw::Missing => Ok(String::new()),
-            Raw::Text(text) if text.contains('\0') => wrong(RowCode::BadCharacter, "holds a NUL character"),
+            Raw::Text(text) if text.contains('\0') => wrong(RowCode::BadCharacter),
             Raw::Text(text) => Ok(text),
-            Raw::Undecodable => wrong(RowCode::BadEncoding, "bytes that are no text in the file's encoding"),
-            Raw::Compound => wrong(RowCode::NotOneValue, "a list or an object where one value belongs"),
+            Raw::Undecodable(encoding) => wrong(RowCode::BadEncoding { encoding: encoding.to_owned() }),
+            Raw::Compound => wrong(RowCode::NotOneValue),
         }
     }
 
-    fn identity(&self, source: &FieldSource, raw: &RawRow) -> Result<RowIdentity, (Wrong, String)> {
+    fn identity(&self, source: &FieldSource, raw: &RawRow) -> Result<RowIdentity, (RowCode, String)> {
         let mut parts = Vec::new();
         for column in sources(source) {
             let text = self.column_text(column, raw)?;
             parts.push(source.values.get(&text).cloned().unwrap_or(text));
         }
         if parts.iter().all(String::is_empty) {
-            return Err((Wrong::new(RowCode::Required, "must not be empty"), String::new()));
+            return Err((RowCode::Required, String::new()));
         }
         if source.column.is_some() && !source.occurrence {
             let id = parts.concat();
             return match bounded(&id, EXTERNAL_ID_CHARS_MAX) {
                 Ok(_) => Ok(RowIdentity::Given(id)),
-                Err(wrong) => Err((wrong, id)),
+                Err(code) => Err((code, id)),
             };
         }
         let joined = parts.iter().map(|part| escape_part(part)).collect::<Vec<_>>().join("|");
@@ -232,16 +225,16 @@ enum RawRow {
     Json(Object),
 }
 
-fn row_fault(line: u64, field: &PlannedField, wrong: Wrong, value: String) -> RowFault {
+fn row_fault(line: u64, field: &PlannedField, code: &RowCode, value: &str) -> RowFault {
     let column = sources(&field.source).collect::<Vec<_>>().join(" + ");
-    let fault = RowFault::new(line, &wrong.code, format!("{}: {}", field.name, wrong.message));
+    let fault = RowFault::new(line, code).about(&field.name);
     let fault = if column.is_empty() { fault } else { fault.in_column(column) };
-    if value.is_empty() { fault } else { fault.with_value(&value) }
+    if value.is_empty() { fault } else { fault.with_value(value) }
 }
 
-fn bounded(text: &str, chars_max: usize) -> Result<&str, Wrong> {
+fn bounded(text: &str, chars_max: usize) -> Result<&str, RowCode> {
     if text.len() > chars_max && text.chars().count() > chars_max {
-        return Err(Wrong::new(RowCode::TooLong, format!("must have at most {chars_max} characters")));
+        return Err(RowCode::TooLong { max: chars_max.to_string() });
     }
     Ok(text)
 }

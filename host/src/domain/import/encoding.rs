@@ -48,6 +48,15 @@ impl Encoding {
         }
     }
 
+    /// The name as people write it.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Utf8 => "UTF-8",
+            Self::Gb18030 => "GB18030",
+        }
+    }
+
     /// The encoding of a stored name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {

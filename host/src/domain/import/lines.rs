@@ -112,24 +112,19 @@ impl Group {
     /// What is wrong with good rows because of the others.
     fn check(&mut self, seen: Option<u64>, column_of: &dyn Fn(&str) -> Option<String>) {
         if let (Some(line), Some(first)) = (seen, self.rows.first()) {
-            let message = format!(
-                "the rows of an order follow one another; those of `{}` ended on line {line}",
-                self.external_id
-            );
-            self.wrong.push(vec![RowFault::new(first.line, &RowCode::NotAdjacent, message)]);
+            let code = RowCode::NotAdjacent { id: self.external_id.clone(), line: line.to_string() };
+            self.wrong.push(vec![RowFault::new(first.line, &code)]);
         }
         if let Some(row) = self.rows.get(LINES_MAX) {
-            let message = format!("an order has at most {LINES_MAX} lines");
-            self.wrong.push(vec![RowFault::new(row.line, &RowCode::TooManyLines, message)]);
+            let code = RowCode::TooManyLines { max: LINES_MAX.to_string() };
+            self.wrong.push(vec![RowFault::new(row.line, &code)]);
         }
         let Some((first, others)) = self.rows.split_first() else { return };
         for row in others {
             if let Some(target) = first.differs(row, LINE_PREFIX) {
-                let message =
-                    format!("{target}: not what the order's first row says, on line {}", first.line);
-                let fault = RowFault::new(row.line, &RowCode::Differs, message);
-                let column = column_of(target);
-                self.wrong.push(vec![match column {
+                let code = RowCode::Differs { line: first.line.to_string() };
+                let fault = RowFault::new(row.line, &code).about(target);
+                self.wrong.push(vec![match column_of(target) {
                     Some(column) => fault.in_column(column),
                     None => fault,
                 }]);
@@ -168,10 +163,9 @@ pub fn refuse_all(lines: impl Iterator<Item = u64>, wrong: Vec<Vec<RowFault>>) -
     }
     let cause = by_line.keys().next().copied().unwrap_or_default();
     for line in lines {
-        by_line.entry(line).or_insert_with(|| {
-            let message = format!("the order is not imported, because its row on line {cause} is wrong");
-            vec![RowFault::new(line, &RowCode::OrderRefused, message)]
-        });
+        by_line
+            .entry(line)
+            .or_insert_with(|| vec![RowFault::new(line, &RowCode::OrderRefused { line: cause.to_string() })]);
     }
     by_line.into_values().collect()
 }
@@ -182,6 +176,7 @@ mod tests {
 
     use super::super::row::{Refused, RowIdentity, Value};
     use super::*;
+    use crate::domain::actor::Locale;
 
     fn row(line: u64, id: &str) -> Row {
         Row { line, identity: Some(RowIdentity::Given(id.to_owned())), values: Default::default() }
@@ -189,7 +184,7 @@ mod tests {
 
     fn wrong(line: u64, id: Option<&str>) -> ReadRow {
         let identity = id.map(|id| RowIdentity::Given(id.to_owned()));
-        Err(Refused { identity, faults: vec![RowFault::new(line, &RowCode::BadJson, "bad")] })
+        Err(Refused { identity, faults: vec![RowFault::new(line, &RowCode::NotOneValue)] })
     }
 
     /// An order's id and how many rows it has.
@@ -201,7 +196,8 @@ mod tests {
     fn grouped(rows: &[ReadRow]) -> (Vec<Taken>, Vec<Told>) {
         let grouped = group(rows, &HashMap::new(), |_| None);
         let orders = grouped.orders.into_iter().map(|(id, rows)| (id, rows.len())).collect();
-        let faults = grouped.refused.into_iter().flatten().map(|fault| (fault.line, fault.code)).collect();
+        let faults =
+            grouped.refused.into_iter().flatten().map(|told| fault(told.line, told.code())).collect();
         (orders, faults)
     }
 
@@ -222,7 +218,8 @@ mod tests {
         assert_eq!(faults, [fault(3, "not_adjacent"), fault(4, "order_refused")]);
         let seen = HashMap::from([(row_key("a"), 7)]);
         let later = group(&[Ok(row(9, "a"))], &seen, |_| None);
-        assert!(later.refused[0][0].message.ends_with("line 7"), "{later:?}");
+        let told = later.refused[0][0].wording.text(Locale::En);
+        assert!(told.contains("`a`") && told.ends_with("line 7"), "{told}");
     }
 
     #[test]
@@ -230,7 +227,7 @@ mod tests {
         let (orders, faults) =
             grouped(&[Ok(row(1, "a")), wrong(2, Some("a")), Ok(row(3, "a")), Ok(row(4, "b"))]);
         assert_eq!(orders, [("b".to_owned(), 1)]);
-        assert_eq!(faults, [fault(1, "order_refused"), fault(2, "bad_json"), fault(3, "order_refused")]);
+        assert_eq!(faults, [fault(1, "order_refused"), fault(2, "not_one_value"), fault(3, "order_refused")]);
     }
 
     #[test]
@@ -238,7 +235,7 @@ mod tests {
         let (orders, faults) = grouped(&[Ok(row(1, "a")), wrong(2, None), Ok(row(3, "a"))]);
         assert_eq!((orders.len(), faults.len()), (0, 3));
         let (orders, faults) = grouped(&[Ok(row(1, "a")), wrong(2, None), Ok(row(3, "b"))]);
-        assert_eq!((orders.len(), faults), (2, vec![fault(2, "bad_json")]));
+        assert_eq!((orders.len(), faults), (2, vec![fault(2, "not_one_value")]));
     }
 
     #[test]

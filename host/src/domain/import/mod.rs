@@ -10,6 +10,7 @@
 
 pub mod bound;
 pub mod encoding;
+mod fault;
 pub mod lines;
 pub mod mapping;
 mod object;
@@ -23,11 +24,11 @@ mod values;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use fault::{Particular, Phrase};
+pub use fault::{RAW_VALUE_CHARS_MAX, RowFault, WORDS_CHARS_MAX, Wording};
 pub use targets::target_names;
 
-use super::code::Code;
 use super::permission::Permission;
-use crate::error::Fault;
 
 /// The largest file that an import takes.
 pub const CONTENT_BYTES_MAX: u64 = 512 * 1024 * 1024;
@@ -90,50 +91,5 @@ impl ImportEntity {
             Self::Orders => Permission::OrderWrite,
             Self::Interactions | Self::Behaviour => Permission::TimelineWrite,
         }
-    }
-}
-
-/// What is wrong with a row, and where in the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RowFault {
-    /// The line on which the record begins or, for a broken quote, the quote; from 1.
-    pub line: u64,
-    /// The column's name, or its number from 1 if the fault is in the file's form.
-    pub column: Option<String>,
-    /// Stable snake_case code.
-    pub code: String,
-    /// For a person.
-    pub message: String,
-    /// What stood there, cut to [`RAW_VALUE_CHARS_MAX`] characters.
-    pub value: Option<String>,
-}
-
-/// Characters of a wrong value that are kept in the error file.
-pub const RAW_VALUE_CHARS_MAX: usize = 200;
-
-impl RowFault {
-    /// A fault of a whole row.
-    pub fn new(line: u64, code: &impl Code, message: impl Into<String>) -> Self {
-        Self { line, column: None, code: code.as_str().to_owned(), message: message.into(), value: None }
-    }
-
-    /// A fault of the record that was made of a row.
-    pub fn of_fault(line: u64, fault: &Fault, message: impl Into<String>) -> Self {
-        let code = fault.code.clone().into_owned();
-        Self { line, column: None, code, message: message.into(), value: None }
-    }
-
-    /// The fault, with the column that it is in.
-    #[must_use]
-    pub fn in_column(mut self, column: impl Into<String>) -> Self {
-        self.column = Some(column.into());
-        self
-    }
-
-    /// The fault, with what stood there.
-    #[must_use]
-    pub fn with_value(mut self, value: &str) -> Self {
-        self.value = Some(value.chars().take(RAW_VALUE_CHARS_MAX).collect());
-        self
     }
 }

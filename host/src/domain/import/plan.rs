@@ -81,16 +81,12 @@ impl Plan {
             match (found.next(), found.next()) {
                 (Some((place, _)), None) => drop(places.insert(column.to_owned(), place)),
                 (Some(_), Some(_)) => {
-                    let fault = RowFault::new(
-                        1,
-                        &RowCode::DuplicateColumn,
-                        "the file has this column more than once",
-                    );
-                    faults.push(fault.in_column(column));
+                    let code = RowCode::DuplicateColumn { name: column.to_owned() };
+                    faults.push(RowFault::new(1, &code).in_column(column));
                 }
                 (None, _) => {
-                    let fault = RowFault::new(1, &RowCode::MissingColumn, "the file has no such column");
-                    faults.push(fault.in_column(column));
+                    let code = RowCode::MissingColumn { name: column.to_owned() };
+                    faults.push(RowFault::new(1, &code).in_column(column));
                 }
             }
         }

@@ -43,8 +43,8 @@ impl Position {
 pub enum Field {
     /// Text, unquoted.
     Text(String),
-    /// Bytes that are no text in the file's encoding.
-    Undecodable,
+    /// Bytes that are no text in the file's encoding, which is this.
+    Undecodable(Encoding),
 }
 
 /// One record.
@@ -153,9 +153,8 @@ impl Reader {
                 Scan::Whole { length, fields } => {
                     let content = content(bytes, self.dialect, &fields);
                     self.consume(length);
-                    return Next::Record(content.map(|content| Record { line, content }).ok_or_else(|| {
-                        RowFault::new(line, &RowCode::BadEncoding, undecodable_text(self.dialect.encoding))
-                    }));
+                    let record = content.map(|content| Record { line, content });
+                    return Next::Record(record.ok_or_else(|| undecodable(line, self.dialect.encoding)));
                 }
                 Scan::Broken(fault) => self.skipping = Some(fault),
                 Scan::Incomplete(open_quote) if bytes.len() > RECORD_BYTES_MAX => {
@@ -211,12 +210,12 @@ impl Reader {
     }
 }
 
-fn undecodable_text(encoding: Encoding) -> String {
-    format!("the row holds bytes that are no text in {}", encoding.as_str())
+fn undecodable(line: u64, encoding: Encoding) -> RowFault {
+    RowFault::new(line, &RowCode::BadEncoding { encoding: encoding.title().to_owned() })
 }
 
 fn too_long(line: u64) -> RowFault {
-    RowFault::new(line, &RowCode::RecordTooLong, format!("the row is longer than {RECORD_BYTES_MAX} bytes"))
+    RowFault::new(line, &RowCode::RecordTooLong { max: RECORD_BYTES_MAX.to_string() })
 }
 
 /// The bytes of the first line and, with its end, the bytes to drop; `None` if the end is not there yet.
@@ -250,8 +249,8 @@ fn scan_csv(bytes: &[u8], dialect: Dialect, line: u64, ended: bool) -> Scan {
     let mut at = 0;
     loop {
         if fields.len() == COLUMNS_MAX {
-            let message = format!("the row has more than {COLUMNS_MAX} columns");
-            return Scan::Broken(RowFault::new(line, &RowCode::TooManyColumns, message));
+            let code = RowCode::TooManyColumns { max: COLUMNS_MAX.to_string() };
+            return Scan::Broken(RowFault::new(line, &code));
         }
         let (span, after) = if bytes.get(at) == Some(&b'"') {
             match scan_quoted(bytes, dialect, at, ended) {
@@ -329,15 +328,12 @@ fn lines_before(bytes: &[u8], at: usize) -> u64 {
 }
 
 fn unclosed(bytes: &[u8], opening: usize, line: u64, fields_before: usize) -> RowFault {
-    let message = "a quote is opened here and never closed; a quote inside quotes is written twice";
-    RowFault::new(line + lines_before(bytes, opening), &RowCode::UnclosedQuote, message)
+    RowFault::new(line + lines_before(bytes, opening), &RowCode::UnclosedQuote)
         .in_column((fields_before + 1).to_string())
 }
 
 fn text_after_quote(bytes: &[u8], at: usize, line: u64, fields: usize) -> RowFault {
-    let message = "there is text after a closing quote; a quote inside quotes is written twice";
-    RowFault::new(line + lines_before(bytes, at), &RowCode::TextAfterQuote, message)
-        .in_column(fields.to_string())
+    RowFault::new(line + lines_before(bytes, at), &RowCode::TextAfterQuote).in_column(fields.to_string())
 }
 
 /// The content of a record; `None` if a line of NDJSON is no text.
@@ -357,7 +353,7 @@ fn field(bytes: &[u8], encoding: Encoding, span: &Span) -> Field {
     match encoding.decode(&bytes[span.start..span.end]) {
         Some(text) if span.escaped => Field::Text(text.replace("\"\"", "\"")),
         Some(text) => Field::Text(text.into_owned()),
-        None => Field::Undecodable,
+        None => Field::Undecodable(encoding),
     }
 }
 
@@ -394,7 +390,7 @@ mod tests {
         let Content::Csv(fields) = record.content else { panic!("not CSV") };
         let text = |field| match field {
             Field::Text(text) => text,
-            Field::Undecodable => panic!("not text"),
+            Field::Undecodable(_) => panic!("not text"),
         };
         (record.line, fields.into_iter().map(text).collect())
     }
@@ -415,7 +411,7 @@ mod tests {
         let read = read_all(CSV, b"a,b\nc,\"d\ne,f\n", 5);
         let fault = read[1].clone().unwrap_err();
         assert_eq!((fault.line, fault.column.as_deref()), (2, Some("2")));
-        assert_eq!(fault.code, "unclosed_quote");
+        assert_eq!(fault.code(), "unclosed_quote");
         assert_eq!(texts(read[2].clone().unwrap()), (3, vec!["e".into(), "f".into()]));
         assert_eq!(read.len(), 3);
     }
@@ -433,7 +429,7 @@ mod tests {
         let mut bytes = vec![b'x'; 3 * RECORD_BYTES_MAX];
         bytes.extend_from_slice(b"\nok\n");
         let read = read_all(CSV, &bytes, 4_096);
-        assert_eq!(read[0].clone().unwrap_err().code, "record_too_long");
+        assert_eq!(read[0].clone().unwrap_err().code(), "record_too_long");
         assert_eq!(texts(read[1].clone().unwrap()), (2, vec!["ok".into()]));
     }
 

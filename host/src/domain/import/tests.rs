@@ -9,7 +9,8 @@ use super::mapping::{Format, Mapping, OrderRows, Unnamed};
 use super::plan::Plan;
 use super::reader::{Content, Dialect, Field, Next, Position, Reader, Record};
 use super::row::{Row, RowIdentity};
-use super::{ImportEntity, RowFault};
+use super::{COLUMNS_MAX, ImportEntity, RowFault};
+use crate::domain::actor::Locale;
 
 fn mapping(value: serde_json::Value) -> Mapping {
     serde_json::from_value(value).unwrap()
@@ -47,7 +48,7 @@ fn json_row(line: &str) -> Result<Row, Vec<RowFault>> {
 }
 
 fn codes(faults: &[RowFault]) -> Vec<(&str, Option<&str>)> {
-    faults.iter().map(|fault| (fault.code.as_str(), fault.column.as_deref())).collect()
+    faults.iter().map(|fault| (fault.code(), fault.column.as_deref())).collect()
 }
 
 #[test]
@@ -91,10 +92,34 @@ fn a_row_with_too_few_or_too_many_columns_names_the_first_that_differs() {
 #[test]
 fn a_line_that_is_no_json_object_is_a_fault_with_its_place() {
     assert_eq!(codes(&json_row(r#"{"who":"#).unwrap_err()), [("bad_json", Some("7"))]);
-    assert_eq!(json_row("[]").unwrap_err()[0].code, "bad_json");
-    assert_eq!(json_row(r#"{"who":"1","who":"2"}"#).unwrap_err()[0].code, "bad_json");
+    assert_eq!(json_row("[]").unwrap_err()[0].code(), "bad_json");
+    assert_eq!(json_row(r#"{"who":"1","who":"2"}"#).unwrap_err()[0].code(), "bad_json");
     let compound = json_row(r#"{"who":{"a":1},"day":"1997-01-01","paid":1}"#).unwrap_err();
-    assert_eq!(compound[0].code, "not_one_value");
+    assert_eq!(compound[0].code(), "not_one_value");
+}
+
+#[test]
+fn why_a_line_is_no_json_object_is_told_in_the_language_of_the_reader() {
+    let members: Vec<_> = (0..=COLUMNS_MAX).map(|number| format!("\"{number}\":0")).collect();
+    for (line, english, chinese) in [
+        (r#"{"who":"#, "EOF while parsing a value", "内容不完整"),
+        (r#"{"who":1]"#, "expected `,` or `}`", "语法错误"),
+        ("[]", "invalid type: sequence, expected an object", "该行是其他类型的值"),
+        (r#"{"who":1,"who":2}"#, "`who` stands twice", "`who` 重复出现"),
+        (&format!("{{{}}}", members.join(",")), "more than 1000 members", "成员超过 1000 个"),
+    ] {
+        let faults = json_row(line).unwrap_err();
+        let told = [Locale::En, Locale::ZhCn].map(|locale| faults[0].wording.text(locale));
+        let expected = [format!("not a JSON object: {english}"), format!("不是有效的 JSON 对象：{chinese}")];
+        assert_eq!((told, faults[0].code()), (expected, "bad_json"));
+    }
+}
+
+#[test]
+fn what_cannot_be_decoded_names_the_encoding() {
+    let told = |line: &str| json_row(line).unwrap_err()[0].wording.text(Locale::ZhCn);
+    let line = r#"{"who":"\ud800","day":"1997-01-01","paid":1}"#;
+    assert_eq!(told(line), "customer.external_id：含有无法按 UTF-16 编码读取的内容");
 }
 
 #[test]
@@ -204,7 +229,8 @@ fn gb18030_is_read_field_by_field() {
         rows.push(bound("csv").row(record.unwrap()));
     }
     assert_eq!(rows[1].as_ref().unwrap().text("customer.external_id"), Some("王芳"));
-    assert_eq!(rows[2].as_ref().unwrap_err().faults[0].code, "bad_encoding");
+    assert_eq!(rows[2].as_ref().unwrap_err().faults[0].code(), "bad_encoding");
+    assert!(rows[2].as_ref().unwrap_err().faults[0].wording.text(Locale::En).ends_with("GB18030"));
 }
 
 proptest! {

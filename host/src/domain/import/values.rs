@@ -8,29 +8,14 @@ use crate::clock::Timestamp;
 use crate::domain::code::RowCode;
 use crate::domain::money::AMOUNT_MINOR_MAX;
 
-/// Why a text is not the value that its target wants.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wrong {
-    /// Stable snake_case code.
-    pub(super) code: RowCode,
-    /// For a person.
-    pub(super) message: String,
-}
-
-impl Wrong {
-    pub(super) fn new(code: RowCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
-    }
-}
-
 /// Reads a decimal number as minor units of a currency with `exponent` decimals, exactly.
-pub(super) fn money(text: &str, exponent: u32, options: &MoneyOptions) -> Result<i64, Wrong> {
+pub(super) fn money(text: &str, exponent: u32, options: &MoneyOptions) -> Result<i64, RowCode> {
     let wrong = || {
         let example = match options.decimal {
             super::mapping::DecimalMark::Point => "-1234.50",
             super::mapping::DecimalMark::Comma => "-1234,50",
         };
-        Wrong::new(RowCode::NotAnAmount, format!("not an amount such as {example}"))
+        RowCode::NotAnAmount { example: example.to_owned() }
     };
     let (negative, digits) = sign(text);
     let mark = options.decimal.as_char();
@@ -47,14 +32,14 @@ pub(super) fn money(text: &str, exponent: u32, options: &MoneyOptions) -> Result
     let fraction = fraction.trim_end_matches('0');
     let places = u32::try_from(fraction.len()).unwrap_or(u32::MAX);
     if places > exponent {
-        let message = format!("more than {exponent} decimals, which is all that the currency has");
-        return Err(Wrong::new(RowCode::TooManyDecimals, message));
+        return Err(RowCode::TooManyDecimals { max: exponent.to_string() });
     }
     let padding = "0".repeat(usize::try_from(exponent - places).unwrap_or_default());
     let minor: i64 = format!("0{whole}{fraction}{padding}").parse().unwrap_or(i64::MAX);
     if minor > AMOUNT_MINOR_MAX {
-        let message = format!("beyond the largest amount of {AMOUNT_MINOR_MAX} minor units");
-        return Err(Wrong::new(RowCode::AmountOutOfRange, message));
+        // A person compares it with what stands in the file, which is rarely in minor units.
+        let max = AMOUNT_MINOR_MAX / 10_i64.pow(exponent);
+        return Err(RowCode::AmountOutOfRange { max: max.to_string() });
     }
     Ok(if negative { -minor } else { minor })
 }
@@ -79,18 +64,23 @@ fn ungroup(whole: &str, mark: char) -> Option<String> {
 }
 
 /// Reads a time. Without a format: RFC 3339, or a local date with or without a time of day.
-pub(super) fn time(text: &str, options: &TimeOptions, zone: &TimeZone) -> Result<Timestamp, Wrong> {
+pub(super) fn time(text: &str, options: &TimeOptions, zone: &TimeZone) -> Result<Timestamp, RowCode> {
     let found = match &options.format {
         None => Timestamp::parse(text).or_else(|| local(text, zone)),
         Some(format) => formatted(text, format, zone),
     };
-    found.ok_or_else(|| match &options.format {
-        Some(format) => Wrong::new(RowCode::NotATime, format!("not a time of the form `{format}`")),
-        None => Wrong::new(
-            RowCode::NotATime,
-            "not a time such as 2026-01-31, 2026-01-31 08:00:00 or 2026-01-31T08:00:00+08:00",
-        ),
+    found.ok_or_else(|| RowCode::NotATime {
+        example: match &options.format {
+            Some(format) => example(format),
+            None => "2026-01-31, 2026-01-31 08:00:00, 2026-01-31T08:00:00+08:00".to_owned(),
+        },
     })
+}
+
+/// A time in a format, for people who do not read formats.
+fn example(format: &str) -> String {
+    let sample = civil::date(2026, 1, 31).at(8, 0, 0, 0).to_zoned(TimeZone::UTC).expect("exists in UTC");
+    jiff::fmt::strtime::format(format, &sample).unwrap_or_else(|_odd| format.to_owned())
 }
 
 fn local(text: &str, zone: &TimeZone) -> Option<Timestamp> {
@@ -125,19 +115,17 @@ fn in_range(time: jiff::Timestamp) -> Option<Timestamp> {
 }
 
 /// Reads a whole number; `3.0` and `3.00` are whole too, as spreadsheets write them.
-pub(super) fn integer(text: &str, minimum: i64, maximum: i64) -> Result<i64, Wrong> {
+pub(super) fn integer(text: &str, minimum: i64, maximum: i64) -> Result<i64, RowCode> {
     let whole = match text.split_once('.') {
         Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|byte| byte == b'0') => whole,
         _ => text,
     };
     let digits = sign(whole).1;
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Wrong::new(RowCode::NotAWholeNumber, "not a whole number"));
+        return Err(RowCode::NotAWholeNumber);
     }
     let number = whole.parse::<i64>().ok().filter(|number| (minimum..=maximum).contains(number));
-    number.ok_or_else(|| {
-        Wrong::new(RowCode::NumberOutOfRange, format!("not a whole number between {minimum} and {maximum}"))
-    })
+    number.ok_or_else(|| RowCode::NumberOutOfRange { min: minimum.to_string(), max: maximum.to_string() })
 }
 
 #[cfg(test)]
@@ -148,7 +136,7 @@ mod tests {
     use super::*;
 
     fn amount(text: &str) -> Result<i64, &'static str> {
-        money(text, 2, &MoneyOptions::default()).map_err(|wrong| wrong.code.as_str())
+        money(text, 2, &MoneyOptions::default()).map_err(|wrong| wrong.as_str())
     }
 
     #[test]
@@ -180,14 +168,17 @@ mod tests {
         };
         assert_eq!(money("1.234.567,8", 2, &options), Ok(123_456_780));
         assert_eq!(money("234,8", 2, &options), Ok(23_480));
-        assert_eq!(money("12.34,00", 2, &options).unwrap_err().code, RowCode::NotAnAmount);
+        assert_eq!(money("12.34,00", 2, &options).unwrap_err().as_str(), "not_an_amount");
     }
 
     #[test]
     fn minor_units_are_whole() {
         let options = MoneyOptions { minor_units: true, ..MoneyOptions::default() };
         assert_eq!(money("2933", 2, &options), Ok(2_933));
-        assert_eq!(money("29.33", 2, &options).unwrap_err().code, RowCode::TooManyDecimals);
+        assert_eq!(
+            money("29.33", 2, &options).unwrap_err(),
+            RowCode::TooManyDecimals { max: "0".to_owned() }
+        );
     }
 
     fn micros(text: &str, format: Option<&str>, zone: &str) -> Option<String> {
@@ -222,8 +213,9 @@ mod tests {
     fn whole_numbers_have_a_range() {
         assert_eq!(integer("12", 0, 99), Ok(12));
         assert_eq!(integer("-3.00", -9, 9), Ok(-3));
-        assert_eq!(integer("100", 0, 99).unwrap_err().code, RowCode::NumberOutOfRange);
-        assert_eq!(integer("1.5", 0, 99).unwrap_err().code, RowCode::NotAWholeNumber);
+        let outside = RowCode::NumberOutOfRange { min: "0".to_owned(), max: "99".to_owned() };
+        assert_eq!(integer("100", 0, 99), Err(outside));
+        assert_eq!(integer("1.5", 0, 99), Err(RowCode::NotAWholeNumber));
     }
 
     proptest! {

@@ -17,17 +17,17 @@ use serde_json::json;
 use super::{Core, audit, require};
 use crate::clock::Timestamp;
 use crate::db;
-use crate::db::imports::{JobRow, NewJob};
+use crate::db::imports::{FaultRow, JobRow, NewJob};
 use crate::domain::actor::{Actor, Locale};
 use crate::domain::audit::Entry;
 use crate::domain::check::Faults;
 use crate::domain::check::SOURCE_CHARS_MAX;
 use crate::domain::code::{ImportCode, Reason, RecordKind};
 use crate::domain::ids::{ImportId, TenantId};
-use crate::domain::import::ImportEntity;
 use crate::domain::import::encoding::{Encoding, Sniffer};
 use crate::domain::import::mapping::Mapping;
 use crate::domain::import::plan::Plan;
+use crate::domain::import::{ImportEntity, Wording};
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::permission::Permission;
 use crate::error::{Error, Result};
@@ -208,12 +208,26 @@ pub struct KeptFault {
     pub line: i64,
     /// The column, if the fault is in one.
     pub column: Option<String>,
-    /// Stable snake_case code.
-    pub code: String,
-    /// For a person.
-    pub message: String,
     /// What stood there.
     pub value: Option<String>,
+    /// What is said of it.
+    pub wording: Wording,
+}
+
+impl KeptFault {
+    /// What it says in a language.
+    #[must_use]
+    pub fn text(&self, locale: Locale) -> String {
+        self.wording.text(locale)
+    }
+}
+
+impl From<FaultRow> for KeptFault {
+    fn from(row: FaultRow) -> Self {
+        let FaultRow { seq, line, place, code, message, wording, value } = row;
+        let wording = Wording::from_stored(code, message, wording.as_deref());
+        Self { seq, line, column: place, value, wording }
+    }
 }
 
 /// A job that is about to be made.
@@ -351,15 +365,7 @@ pub async fn faults(core: &Core, actor: &Actor, id: &ImportId, after: i64) -> Re
     find_row(core, &actor.tenant, id).await?;
     let mut reader = core.db.read(&actor.tenant).await?;
     let rows = db::imports::list_faults(&mut reader, &actor.tenant, id, after, FAULT_PAGE).await?;
-    let kept = |db::imports::FaultRow { seq, line, place, code, message, value }| KeptFault {
-        seq,
-        line,
-        column: place,
-        code,
-        message,
-        value,
-    };
-    Ok(rows.into_iter().map(kept).collect())
+    Ok(rows.into_iter().map(KeptFault::from).collect())
 }
 
 /// Stops an import that has not ended. What it has committed stays.

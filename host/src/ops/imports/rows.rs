@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::batch::Job;
-use crate::domain::code::{FaultCode, RowCode};
+use crate::domain::code::FaultCode;
 use crate::domain::customer::{ContactKind, ContactPoint, CustomerKind, CustomerPatch, Identity};
 use crate::domain::field::{FieldEntity, Model};
 use crate::domain::import::RowFault;
@@ -203,19 +203,15 @@ pub(super) fn refusal(error: &Error, named: &Named, bound: &Bound) -> Option<Vec
     let line = named.row.line;
     let faults = match error {
         Error::Invalid { faults } => faults.iter().map(|fault| row_fault(fault, named, bound)).collect(),
-        Error::PluginRejected { plugin, message, faults, .. } => {
-            let message = format!("plugin `{plugin}`: {message}");
-            let mut all = vec![RowFault::new(line, &RowCode::PluginRejected, message)];
+        Error::PluginRejected { faults, .. } => {
+            let mut all = vec![RowFault::of_refusal(line, error)];
             all.extend(faults.iter().map(|fault| row_fault(fault, named, bound)));
             all
         }
-        Error::PluginFailed { .. } => {
-            vec![RowFault::new(line, &RowCode::PluginFailed, error.to_string())]
-        }
-        Error::NotFound { .. } => vec![RowFault::new(line, &RowCode::NotFound, error.to_string())],
-        Error::Conflict { code, message } | Error::Refused { code, message } => {
-            vec![RowFault::new(line, code, message)]
-        }
+        Error::PluginFailed { .. }
+        | Error::NotFound { .. }
+        | Error::Conflict { .. }
+        | Error::Refused { .. } => vec![RowFault::of_refusal(line, error)],
         Error::VersionMismatch { .. }
         | Error::Unauthenticated(_)
         | Error::Forbidden(_)
@@ -248,8 +244,7 @@ pub(super) fn row_fault(fault: &Fault, named: &Named, bound: &Bound) -> RowFault
             None => break None,
         }
     };
-    let message = if path.is_empty() { fault.message.clone() } else { format!("{path}: {}", fault.message) };
-    let found = RowFault::of_fault(row.line, fault, message);
+    let found = RowFault::of_fault(row.line, fault, &path);
     match column {
         Some(column) => found.in_column(column),
         None => found,

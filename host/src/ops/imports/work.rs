@@ -374,8 +374,7 @@ async fn find_culprit(
     let Some((place, row)) = prepared.place(low).and_then(|place| Some((place, named.get(place)?))) else {
         return Err(error);
     };
-    let busy =
-        || row.refuse(vec![RowFault::new(row.row.line, &RowCode::Busy, "others keep changing this record")]);
+    let busy = || row.refuse(vec![RowFault::new(row.row.line, &RowCode::Busy)]);
     let faults = rows::refusal(&error, row, job.bound).unwrap_or_else(busy);
     Ok(Some((place, faults)))
 }
