@@ -66,6 +66,7 @@ impl Bound {
         let mut row = Row { line, identity: None, values: BTreeMap::new() };
         let mut faults = Vec::new();
         let mut currency = None;
+        let (mut is_told, mut lacks_currency) = (false, false);
         let fields = &self.plan.fields;
         // Amounts are read by the row's currency, so that comes first.
         let is_currency = |field: &&PlannedField| field.kind == Kind::Currency;
@@ -76,9 +77,17 @@ impl Bound {
                 Ok(Some(Planned::Value(value))) => drop(row.values.insert(field.name.clone(), value)),
                 Ok(None) => {}
                 // Amounts of an unknown currency have no fault of their own.
-                Err((RowCode::UnknownCurrency, _)) if field.kind == Kind::Money => {}
-                Err((code, value)) => faults.push(row_fault(line, field, &code, &value)),
+                Err((RowCode::UnknownCurrency, _)) if field.kind == Kind::Money => lacks_currency = true,
+                Err((code, value)) => {
+                    is_told |= field.kind == Kind::Currency;
+                    faults.push(row_fault(line, field, &code, &value));
+                }
             }
+        }
+        if lacks_currency && !is_told {
+            // What a row may do without, it may not beside an amount.
+            let field = fields.iter().find(is_currency);
+            faults.extend(field.map(|field| row_fault(line, field, &RowCode::Required, "")));
         }
         if faults.is_empty() { Ok(row) } else { Err(Refused { identity: row.identity, faults }) }
     }

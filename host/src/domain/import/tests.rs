@@ -69,6 +69,27 @@ fn a_line_of_json_becomes_the_same_row_as_a_line_of_csv() {
 }
 
 #[test]
+fn an_amount_needs_a_currency_where_a_row_may_do_without_one() {
+    let mapping = mapping(json!({
+        "format": "csv",
+        "fields": {
+            "external_id": {"column": "sku"}, "sku": {"column": "sku"}, "name": {"column": "sku"},
+            "price": {"column": "price"}, "currency": {"column": "in"},
+        },
+    }));
+    let header = ["sku", "price", "in"].map(str::to_owned);
+    let bound = Plan::new(ImportEntity::Products, mapping, "UTC").unwrap().bind(&header).unwrap();
+    let row = |price: &str, currency: &str| {
+        let fields = ["LAT", price, currency].map(|text| Field::Text(text.to_owned())).to_vec();
+        let row = bound.row(Record { line: 7, content: Content::Csv(fields) });
+        row.map(|row| row.money("price").is_some()).map_err(|refused| refused.faults)
+    };
+    assert_eq!((row("9.90", "CNY"), row("", "CNY"), row("", "")), (Ok(true), Ok(false), Ok(false)));
+    assert_eq!(codes(&row("9.90", "").unwrap_err()), [("required", Some("in"))]);
+    assert_eq!(codes(&row("9.90", "yuan").unwrap_err()), [("unknown_currency", Some("in"))]);
+}
+
+#[test]
 fn every_fault_of_a_row_is_told_with_its_column() {
     let faults = csv_row(&["", "yesterday", "1,5", "lost"]).unwrap_err();
     let mut found = codes(&faults);

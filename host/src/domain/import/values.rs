@@ -3,17 +3,19 @@
 use jiff::civil;
 use jiff::tz::TimeZone;
 
-use super::mapping::{MoneyOptions, TimeOptions};
+use super::mapping::{DecimalMark, MoneyOptions, TimeOptions};
 use crate::clock::Timestamp;
 use crate::domain::code::RowCode;
 use crate::domain::money::AMOUNT_MINOR_MAX;
 
 /// Reads a decimal number as minor units of a currency with `exponent` decimals, exactly.
 pub(super) fn money(text: &str, exponent: u32, options: &MoneyOptions) -> Result<i64, RowCode> {
+    let exponent = if options.minor_units { 0 } else { exponent };
     let wrong = || {
-        let example = match options.decimal {
-            super::mapping::DecimalMark::Point => "-1234.50",
-            super::mapping::DecimalMark::Comma => "-1234,50",
+        let example = match (exponent, options.decimal) {
+            (0, DecimalMark::Point | DecimalMark::Comma) => "-1234",
+            (1.., DecimalMark::Point) => "-1234.50",
+            (1.., DecimalMark::Comma) => "-1234,50",
         };
         RowCode::NotAnAmount { example: example.to_owned() }
     };
@@ -28,7 +30,6 @@ pub(super) fn money(text: &str, exponent: u32, options: &MoneyOptions) -> Result
     if whole.is_empty() && fraction.is_empty() || !is_number(&whole) || !is_number(fraction) {
         return Err(wrong());
     }
-    let exponent = if options.minor_units { 0 } else { exponent };
     let fraction = fraction.trim_end_matches('0');
     let places = u32::try_from(fraction.len()).unwrap_or(u32::MAX);
     if places > exponent {
@@ -132,7 +133,7 @@ pub(super) fn integer(text: &str, minimum: i64, maximum: i64) -> Result<i64, Row
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::mapping::{DecimalMark, GroupingMark};
+    use super::super::mapping::GroupingMark;
     use super::*;
 
     fn amount(text: &str) -> Result<i64, &'static str> {
@@ -181,6 +182,16 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_is_told_of_an_amount_is_written_as_the_file_writes_amounts() {
+        let of_units = MoneyOptions { minor_units: true, ..MoneyOptions::default() };
+        let whole = RowCode::NotAnAmount { example: "-1234".to_owned() };
+        assert_eq!(money("none", 2, &of_units), Err(whole.clone()));
+        assert_eq!(money("none", 0, &MoneyOptions::default()), Err(whole));
+        let range = RowCode::AmountOutOfRange { max: "900000000".to_owned() };
+        assert_eq!(money("900000000.01", 2, &MoneyOptions::default()), Err(range));
+    }
+
     fn micros(text: &str, format: Option<&str>, zone: &str) -> Option<String> {
         let options = TimeOptions { format: format.map(str::to_owned), time_zone: None };
         time(text, &options, &TimeZone::get(zone).unwrap()).ok().map(|time| time.to_string())
@@ -200,6 +211,13 @@ mod tests {
     fn an_offset_in_the_text_wins_over_the_zone() {
         let time = micros("1997-01-01T00:00:00+08:00", None, "America/New_York");
         assert_eq!(time.as_deref(), Some("1996-12-31T16:00:00.000000Z"));
+    }
+
+    #[test]
+    fn what_is_no_time_is_answered_with_one() {
+        let options = TimeOptions { format: Some("%d/%m/%Y %H:%M".to_owned()), time_zone: None };
+        let example = "31/01/2026 08:00".to_owned();
+        assert_eq!(time("2026-01-31", &options, &TimeZone::UTC), Err(RowCode::NotATime { example }));
     }
 
     #[test]
