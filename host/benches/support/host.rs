@@ -16,6 +16,7 @@ use hospes::ids::RandomIds;
 use hospes::metrics::Metrics;
 use hospes::ops::{Core, access, events, tenants, tokens};
 use hospes::plugin::{Artifacts, PluginHost, Sandbox};
+use hospes::vault::{KEY_BYTES, Vault};
 
 /// Opens the product on a database; answers what use cases work with, who owns a token
 /// with all rights in the one tenant, and the token. Somebody subscribes to the events
@@ -27,7 +28,10 @@ pub(crate) async fn open(
 ) -> (Arc<Core>, Actor, String) {
     drop(Metrics::start());
     let db = Db::open(config).await.unwrap();
-    let core = Arc::new(Core::new(db, Arc::new(SystemClock), Arc::new(RandomIds::default())));
+    let mut core = Core::new(db, Arc::new(SystemClock), Arc::new(RandomIds::default()));
+    // Without a key nothing is recorded.
+    core.vault = Vault::new([7; KEY_BYTES], None);
+    let core = Arc::new(core);
     PluginHost::connect(&core, Arc::clone(sandbox), Artifacts::new(None, [0; 32]));
     let operator = Actor::operator(make_tenant(&core).await);
     let told: Vec<String> = told.iter().map(|name| (*name).to_owned()).collect();
