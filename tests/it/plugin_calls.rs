@@ -10,6 +10,7 @@ use hospes::ops::plugins::{Plugins as _, actions, enablement};
 use hospes_tests::{both_engines, guests};
 use serde_json::{Value, json};
 
+use crate::plugin_oracles::Besieged;
 use crate::plugin_rig::{Rig, code};
 
 const A: &str = "courier-a";
@@ -48,7 +49,7 @@ fn error(text: &str) -> Value {
 }
 
 both_engines! {
-    async fn a_plugin_calls_another_and_both_commit_together(rig: Rig) {
+    async fn a_plugin_calls_another_and_both_commit_together(rig: Besieged) {
         rig.couriers("ab").await;
         let script = json!([
             ["count", "n"], ["call", B, [["count", "n"], ["write", "f", "of b"]]], ["count", "n"],
@@ -65,7 +66,7 @@ both_engines! {
         assert_eq!(input.unwrap(), json!([[1, 2]]));
     }
 
-    async fn both_change_one_customer_in_turn(rig: Rig) {
+    async fn both_change_one_customer_in_turn(rig: Besieged) {
         rig.couriers("ab").await;
         let id = rig.customer.to_string();
         let script = json!([["rename", id, "One"], ["call", B, [["rename", id, "Two"]]], ["rename", id, "Three"]]);
@@ -74,7 +75,7 @@ both_engines! {
         assert_eq!(customer["name"], "Three", "{customer}");
     }
 
-    async fn a_call_needs_the_grants_of_both(rig: Rig) {
+    async fn a_call_needs_the_grants_of_both(rig: Besieged) {
         rig.couriers("ab").await;
         // Nobody asks to call this one.
         rig.enable(&courier("courier-z")).await;
@@ -95,7 +96,7 @@ both_engines! {
         assert_eq!(own, json!([[error("denied: files:own"), 1]]), "the callee has its own rights, not the caller's");
     }
 
-    async fn a_callee_may_no_more_than_the_acting_person(rig: Rig) {
+    async fn a_callee_may_no_more_than_the_acting_person(rig: Besieged) {
         rig.couriers("ab").await;
         let id = rig.customer.to_string();
         let script = json!([["call", B, [["rename", id, "Renamed"]]]]);
@@ -106,7 +107,7 @@ both_engines! {
         assert_eq!(rig.script_as(&agent, script).await.unwrap(), json!([["Renamed"]]));
     }
 
-    async fn who_is_not_there_is_not_found(rig: Rig) {
+    async fn who_is_not_there_is_not_found(rig: Besieged) {
         rig.couriers("ab").await;
         let call = json!([["call", B, []]]);
         let wrong = json!([["call-with", B, "no-such", { "script": [] }], ["call-with", B, "do", { "times": 0 }]]);
@@ -121,7 +122,7 @@ both_engines! {
         assert_eq!(rig.script(A, call).await.unwrap(), json!([error("not found: function courier-b/do")]));
     }
 
-    async fn a_chain_ends_after_three_calls_and_enters_nobody_twice(rig: Rig) {
+    async fn a_chain_ends_after_three_calls_and_enters_nobody_twice(rig: Besieged) {
         rig.couriers("abcde").await;
         let nest = |inner: Value| json!([["call", B, [["call", "courier-c", [["call", "courier-d", inner]]]]]]);
         assert_eq!(rig.script(A, nest(json!([["count", "n"]]))).await.unwrap(), json!([[[[1]]]]));
@@ -134,7 +135,7 @@ both_engines! {
         assert_eq!(rig.script(A, both).await.unwrap(), json!([[1], [[2]]]));
     }
 
-    async fn what_a_callee_refuses_is_taken_back_alone(rig: Rig) {
+    async fn what_a_callee_refuses_is_taken_back_alone(rig: Besieged) {
         rig.couriers("abc").await;
         let inner = json!([["count", "n"], ["call", "courier-c", [["count", "n"]]], ["refuse"]]);
         let seen = rig.script(A, json!([["count", "n"], ["call", B, inner], ["count", "n"]])).await.unwrap();
@@ -145,7 +146,7 @@ both_engines! {
         assert_eq!(later, json!([error("unavailable: not now"), 2]));
     }
 
-    async fn a_callee_that_breaks_off_takes_its_caller_with_it(rig: Rig) {
+    async fn a_callee_that_breaks_off_takes_its_caller_with_it(rig: Besieged) {
         rig.couriers("ab").await;
         for script in [json!([["count", "n"], ["trap"]]), json!(["lie"])] {
             let whole = json!([["count", "n"], ["write", "f", "x"], ["call", B, script], ["count", "n"]]);
@@ -158,7 +159,7 @@ both_engines! {
         assert!(rig.log(B).await.iter().any(|line| line.contains("trapped as told")));
     }
 
-    async fn what_a_callee_burns_comes_out_of_its_callers_budget(rig: Rig) {
+    async fn what_a_callee_burns_comes_out_of_its_callers_budget(rig: Besieged) {
         rig.couriers("ab").await;
         let burnt = rig.script(A, json!([["call", B, [["burn", 5]]]])).await.unwrap();
         assert_eq!(burnt, json!([["burnt"]]));
@@ -176,7 +177,7 @@ both_engines! {
         assert_eq!(rig.functions(B).1, 0, "who is starved by its caller has not failed");
     }
 
-    async fn callers_that_are_too_many_are_told_and_do_not_wait_for_one_another(rig: Rig) {
+    async fn callers_that_are_too_many_are_told_and_do_not_wait_for_one_another(rig: Besieged) {
         rig.couriers("abcd").await;
         let script = json!([["call", B, [["call", "courier-c", [["call", "courier-d", [["burn", 3]]]]]]]]);
         let calls = join_all((0..24).map(|_| rig.script(A, script.clone()))).await;

@@ -1,9 +1,10 @@
 //! What must hold whatever a plugin does: a neighbour on the same server is served all the while, and the
-//! server is there afterwards.
+//! server is there afterwards. How long it waited is told, and never a reason to fail.
+#![expect(clippy::print_stderr, reason = "tells how the neighbour was served")]
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hospes::domain::actor::Actor;
 use hospes::domain::event::Subject;
@@ -34,10 +35,13 @@ struct Neighbour {
     target: Subject,
     /// Why it was not served.
     complaints: Arc<Mutex<Vec<String>>>,
+    /// How long it waited each time.
+    waits: Arc<Mutex<Vec<Duration>>>,
 }
 
 impl Neighbour {
     async fn ask(&self) {
+        let asked = Instant::now();
         let panels = self.host.panels(&self.actor, "customer", self.target.clone());
         let complaint = match tokio::time::timeout(PATIENCE, panels).await {
             Ok(Ok(panels)) if panels.is_empty() => Some("there is no panel".to_owned()),
@@ -45,6 +49,7 @@ impl Neighbour {
             Ok(Err(error)) => Some(error.to_string()),
             Err(elapsed) => Some(elapsed.to_string()),
         };
+        self.waits.lock().unwrap().push(asked.elapsed());
         self.complaints.lock().unwrap().extend(complaint);
     }
 }
@@ -59,6 +64,7 @@ impl Harness for Besieged {
             actor: rig.neighbour.clone(),
             target: Subject::Customer(customer),
             complaints: Arc::default(),
+            waits: Arc::default(),
         };
         neighbour.ask().await;
         let asking = tokio::spawn({
@@ -92,6 +98,14 @@ impl Drop for Besieged {
     fn drop(&mut self) {
         let is_asking = !self.asking.is_finished();
         self.asking.abort();
+        let mut waits = self.neighbour.waits.lock().map(|waits| waits.clone()).unwrap_or_default();
+        waits.sort_unstable();
+        let p99 = waits.get(waits.len() * 99 / 100);
+        eprintln!(
+            "the neighbour was served {} times, p99 {:?}",
+            waits.len(),
+            p99.copied().unwrap_or_default()
+        );
         if !std::thread::panicking() {
             let complaints = self.neighbour.complaints.lock().unwrap();
             assert!(is_asking && complaints.is_empty(), "the neighbour was not served: {complaints:?}");

@@ -17,10 +17,11 @@ use hospes::ops::{customers, timeline};
 use hospes_tests::{both_engines, guests};
 use serde_json::{Value, json};
 
-use crate::plugin_rig::{Rig, code, nothing, requests};
+use crate::plugin_oracles::Besieged;
+use crate::plugin_rig::{code, nothing, requests};
 
 both_engines! {
-    async fn an_invocation_sees_its_own_writes_and_they_commit_together(rig: Rig) {
+    async fn an_invocation_sees_its_own_writes_and_they_commit_together(rig: Besieged) {
         let probe = rig.enable(guests::PROBE).await;
         let renamed = rig.act(&probe, "rename", json!({ "name": "Grace" })).await.unwrap();
         assert_eq!(renamed.body["customer"]["name"], "Grace");
@@ -37,7 +38,7 @@ both_engines! {
         assert_eq!(entries[0].kind, "probe.noted");
     }
 
-    async fn a_patch_of_another_version_is_a_conflict_that_the_plugin_is_told(rig: Rig) {
+    async fn a_patch_of_another_version_is_a_conflict_that_the_plugin_is_told(rig: Besieged) {
         let probe = rig.enable(guests::PROBE).await;
         let stale = rig.act(&probe, "rename", json!({ "name": "Eve", "version": 7 })).await.unwrap_err();
         assert_eq!(code(&stale), "rejected: conflict");
@@ -45,7 +46,7 @@ both_engines! {
         assert_eq!(stored.name, "Ada");
     }
 
-    async fn a_plugin_makes_customers_and_sets_its_own_fields(rig: Rig) {
+    async fn a_plugin_makes_customers_and_sets_its_own_fields(rig: Besieged) {
         let probe = rig.enable(guests::PROBE).await;
         let made = rig.act(&probe, "create", json!({ "name": "Lin" })).await.unwrap();
         let id = made.body["ids"][0].as_str().unwrap().parse().unwrap();
@@ -59,7 +60,7 @@ both_engines! {
         assert!(!stored.fields.contains_key("probe.label"));
     }
 
-    async fn a_plugin_never_does_more_than_the_acting_person_may(rig: Rig) {
+    async fn a_plugin_never_does_more_than_the_acting_person_may(rig: Besieged) {
         let probe = rig.enable(guests::PROBE).await;
         let user = UserId::new(&*rig.core.ids, rig.core.now());
         // An agent without a unit reaches only records of their own.
@@ -82,7 +83,7 @@ both_engines! {
         assert_eq!(customers::get(&rig.core, &rig.actor, &rig.customer).await.unwrap().name, "Ada");
     }
 
-    async fn an_action_is_only_for_the_roles_that_its_manifest_names(rig: Rig) {
+    async fn an_action_is_only_for_the_roles_that_its_manifest_names(rig: Besieged) {
         let probe = rig.enable(guests::PROBE).await;
         let manager = Actor { roles: vec![Role::Integration], ..rig.actor.clone() };
         let target = Subject::Customer(rig.customer.clone());
@@ -90,7 +91,7 @@ both_engines! {
         assert!(matches!(refused.unwrap_err(), Error::Refused { code: Reason::Role { .. }, .. }));
     }
 
-    async fn events_reach_documents_and_fields_once(rig: Rig) {
+    async fn events_reach_documents_and_fields_once(rig: Besieged) {
         let probe = rig.enable(guests::PROBE).await;
         let ada = customers::get(&rig.core, &rig.actor, &rig.customer).await.unwrap();
         let body = serde_json::to_value(&ada).unwrap();
@@ -104,7 +105,7 @@ both_engines! {
         assert_eq!(stored.fields["probe.events"], 20);
     }
 
-    async fn what_a_plugin_may_no_longer_read_is_not_delivered_to_it(rig: Rig) {
+    async fn what_a_plugin_may_no_longer_read_is_not_delivered_to_it(rig: Besieged) {
         let probe = rig.enable(guests::PROBE).await;
         let granted = enablement::find(&rig.core, &rig.actor, &probe).await.unwrap().grants.0;
         let without = granted.iter().filter(|grant| *grant != Grant::CustomersRead).collect();
@@ -119,7 +120,7 @@ both_engines! {
         assert!(seen.unwrap().items.is_empty());
     }
 
-    async fn a_save_passes_the_hooks_of_plugins(rig: Rig) {
+    async fn a_save_passes_the_hooks_of_plugins(rig: Besieged) {
         rig.enable(guests::PROBE).await;
         let rename = async |name: &str| {
             let patch: Value = json!({ "name": name });
@@ -133,7 +134,7 @@ both_engines! {
         assert_eq!(stored.name, "Grace");
     }
 
-    async fn a_hook_that_leaves_no_customer_stops_the_save(rig: Rig) {
+    async fn a_hook_that_leaves_no_customer_stops_the_save(rig: Besieged) {
         rig.enable(guests::HOSTILE).await;
         let patch = serde_json::from_value(json!({ "name": "hostile: hook patches badly" })).unwrap();
         let refused = customers::update(&rig.core, &rig.actor, (&rig.customer, None), patch).await.unwrap_err();
