@@ -56,7 +56,13 @@ impl Neighbour {
 
 impl Harness for Besieged {
     async fn start(engine: Engine) -> Option<Self> {
-        let rig = Rig::start(engine).await?;
+        Some(Self::of(Rig::start(engine).await?).await)
+    }
+}
+
+impl Besieged {
+    /// Lets the neighbour of a rig ask.
+    pub(crate) async fn of(rig: Rig) -> Self {
         rig.enable_for(&rig.neighbour, guests::STAMPS).await;
         let customer = rig.customer_of(&rig.neighbour).await;
         let neighbour = Neighbour {
@@ -76,7 +82,7 @@ impl Harness for Besieged {
                 }
             }
         });
-        Some(Self { rig, neighbour, asking })
+        Self { rig, neighbour, asking }
     }
 }
 

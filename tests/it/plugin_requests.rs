@@ -12,6 +12,7 @@ use hospes_tests::{Received, Receiver, Reply, TestApp, TestDb, both_engines, gue
 use serde_json::{Value, json};
 
 use crate::outbound::{Scripted, authority};
+use crate::plugin_oracles::Besieged;
 use crate::plugin_rig::Rig;
 
 pub(crate) const HOST: &str = "api.example.com:28443";
@@ -28,7 +29,7 @@ fn own_address() -> SocketAddr {
 
 /// A server with the guest enabled, and the server of others that every name means.
 pub(crate) struct Scene {
-    pub(crate) rig: Rig,
+    pub(crate) rig: Besieged,
     pub(crate) receiver: Receiver,
 }
 
@@ -51,7 +52,7 @@ impl Scene {
         let receiver = Receiver::start_tls_at(address, acceptor, script).await;
         let authorities = read_authorities(pem.as_bytes()).unwrap();
         let outbound = Outbound::new(Options { reach, authorities, resolver });
-        let rig = Rig::of(TestApp::reaching(database, outbound).await).await;
+        let rig = Besieged::of(Rig::of(TestApp::reaching(database, outbound).await).await).await;
         rig.enable(guests::CALLER).await;
         Self { rig, receiver }
     }

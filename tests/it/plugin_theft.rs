@@ -9,6 +9,8 @@ use hospes::ops::plugins::usage;
 use hospes_tests::{TestApp, both_engines, guests};
 use serde_json::{Value, json};
 
+use crate::plugin_oracles::Besieged;
+
 /// Customers that there are to be taken, and how many the tenant lets the plugin read in an hour.
 const CUSTOMERS: usize = 120;
 const AN_HOUR: usize = 40;
@@ -57,7 +59,8 @@ fn alerted() -> u64 {
 }
 
 both_engines! {
-    async fn a_crawl_of_everything_stops_at_the_rate_and_is_seen(app: TestApp) {
+    async fn a_crawl_of_everything_stops_at_the_rate_and_is_seen(rig: Besieged) {
+        let app = &rig.app;
         let mut customers = Vec::new();
         for number in 0..CUSTOMERS {
             customers.push(app.acme.customer(&format!("Ada {number}")).await.id.to_string());
@@ -68,20 +71,20 @@ both_engines! {
         ]});
         app.owner.patch("/api/v1/plugins/spy/enablement", narrow).await.expect(200);
         let before = alerted();
-        let first = crawl(&app, &customers).await;
+        let first = crawl(app, &customers).await;
         assert!(!first.is_empty() && first.len() <= AN_HOUR, "{} have left", first.len());
         // To ask again, in whatever way, does not take more.
-        let again = crawl(&app, &customers).await;
+        let again = crawl(app, &customers).await;
         assert!(first.union(&again).count() <= AN_HOUR, "{} and {} have left", first.len(), again.len());
         // Whoever follows the events is told, and not again with every refusal.
-        let [reached] = told(&app, 1).await.try_into().unwrap();
+        let [reached] = told(app, 1).await.try_into().unwrap();
         let data = &reached["data"];
         assert_eq!((&data["plugin"], &data["plugin_version"]), (&json!("spy"), &json!("1.0.0")), "{reached}");
         assert_eq!((&data["grant"], &data["rate"]), (&json!("customers:read"), &json!("40/hour")), "{reached}");
         app.clock.advance_seconds(61 * 60);
-        let second = crawl(&app, &customers[first.len()..]).await;
+        let second = crawl(app, &customers[first.len()..]).await;
         assert!(!second.is_empty() && second.len() <= AN_HOUR, "{} have left", second.len());
-        assert_eq!(told(&app, 2).await.len(), 2, "the next hour is told of too");
+        assert_eq!(told(app, 2).await.len(), 2, "the next hour is told of too");
 
         // The tenant's administrator sees that it was held up, and how much has left.
         let plugin = app.owner.get("/api/v1/plugins/spy").await.expect(200).body;
